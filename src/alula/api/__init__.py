@@ -1,0 +1,1 @@
+"""A request: one file per wire service; decode, one verb, encode."""

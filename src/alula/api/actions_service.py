@@ -1,0 +1,36 @@
+"""`flyteidl2.actions.ActionsService`: what a running task asks for its children."""
+
+from collections.abc import AsyncIterator
+
+from flyteidl2.actions import actions_service_pb2 as pb
+from flyteidl2.workflow import state_service_pb2
+
+from alula.control.actions import Actions
+from alula.rpc.service import Context
+from alula.wire import actions as wire
+from alula.wire import ids
+
+
+class ActionsService:
+    """Children of an action."""
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions = actions
+
+    async def enqueue(self, request: pb.EnqueueRequest, context: Context) -> pb.EnqueueResponse:
+        await self._actions.enqueue(ids.run(request.action.action_id.run), wire.new_action(request.action))
+        return pb.EnqueueResponse()
+
+    async def watch_for_updates(
+        self, request: pb.WatchForUpdatesRequest, context: Context
+    ) -> AsyncIterator[pb.WatchForUpdatesResponse]:
+        parent = request.parent_action_id
+        async for children in self._actions.watch_children(ids.action(parent)):
+            if children is None:
+                yield pb.WatchForUpdatesResponse(control_message=state_service_pb2.ControlMessage(sentinel=True))
+            for child in children or ():
+                yield pb.WatchForUpdatesResponse(action_update=wire.update_message(child, parent.run.org))
+
+    async def abort(self, request: pb.AbortRequest, context: Context) -> pb.AbortResponse:
+        await self._actions.abort(ids.action(request.action_id), request.reason)
+        return pb.AbortResponse()

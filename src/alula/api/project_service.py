@@ -1,0 +1,31 @@
+"""`flyteidl2.project.ProjectService`."""
+
+from flyteidl2.project import project_service_pb2 as pb
+
+from alula.control.projects import Projects
+from alula.rpc.service import Context
+from alula.wire import projects as wire
+
+
+class ProjectService:
+    """Projects."""
+
+    def __init__(self, projects: Projects) -> None:
+        self._projects = projects
+
+    async def create_project(self, request: pb.CreateProjectRequest, context: Context) -> pb.CreateProjectResponse:
+        await self._projects.create(wire.project(request.project))
+        return pb.CreateProjectResponse()
+
+    async def update_project(self, request: pb.UpdateProjectRequest, context: Context) -> pb.UpdateProjectResponse:
+        await self._projects.update(wire.project(request.project))
+        return pb.UpdateProjectResponse()
+
+    async def get_project(self, request: pb.GetProjectRequest, context: Context) -> pb.GetProjectResponse:
+        project = await self._projects.get(request.id)
+        return pb.GetProjectResponse(project=wire.message(project, self._projects.domains, request.org))
+
+    async def list_projects(self, request: pb.ListProjectsRequest, context: Context) -> pb.ListProjectsResponse:
+        page, token = await self._projects.page(wire.page(request))
+        projects = [wire.message(project, self._projects.domains, request.org) for project in page]
+        return pb.ListProjectsResponse(projects=pb.Projects(projects=projects, token=token))

@@ -1,0 +1,30 @@
+"""`flyteidl2.workflow.QueueService`: how older SDKs enqueue and abort."""
+
+from flyteidl2.workflow import queue_service_pb2 as pb
+
+from alula.control.actions import Actions
+from alula.core.ids import ROOT, ActionId
+from alula.rpc.service import Context
+from alula.wire import actions as wire
+from alula.wire import ids
+
+
+class QueueService:
+    """The queue."""
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions = actions
+
+    async def enqueue_action(self, request: pb.EnqueueActionRequest, context: Context) -> pb.EnqueueActionResponse:
+        await self._actions.enqueue(ids.run(request.action_id.run), wire.new_action(request))
+        return pb.EnqueueActionResponse()
+
+    async def abort_queued_run(self, request: pb.AbortQueuedRunRequest, context: Context) -> pb.AbortQueuedRunResponse:
+        await self._actions.abort(ActionId(ids.run(request.run_id), ROOT), request.reason)
+        return pb.AbortQueuedRunResponse()
+
+    async def abort_queued_action(
+        self, request: pb.AbortQueuedActionRequest, context: Context
+    ) -> pb.AbortQueuedActionResponse:
+        await self._actions.abort(ids.action(request.action_id), request.reason)
+        return pb.AbortQueuedActionResponse()

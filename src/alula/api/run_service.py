@@ -1,0 +1,114 @@
+"""`flyteidl2.workflow.RunService`."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+from flyteidl2.workflow import run_service_pb2 as pb
+
+from alula.control.actions import Actions
+from alula.control.data import Data
+from alula.control.runs import Runs
+from alula.core.errors import NotFound
+from alula.core.ids import ROOT, ActionId
+from alula.rpc.service import Context
+from alula.wire import actions as wire_actions
+from alula.wire import filters, ids, pages
+from alula.wire import runs as wire
+
+
+class RunService:
+    """Runs and their actions, for clients."""
+
+    def __init__(self, runs: Runs, actions: Actions, data: Data) -> None:
+        self._runs = runs
+        self._actions = actions
+        self._data = data
+
+    async def create_run(self, request: pb.CreateRunRequest, context: Context) -> pb.CreateRunResponse:
+        creation = wire.creation(request, context.headers.get("x-request-id", ""))
+        root = await self._runs.create(creation, secrets.token_bytes)
+        return pb.CreateRunResponse(run=wire.message(root, creation.org))
+
+    async def abort_run(self, request: pb.AbortRunRequest, context: Context) -> pb.AbortRunResponse:
+        await self._actions.abort(ActionId(ids.run(request.run_id), ROOT), request.reason)
+        return pb.AbortRunResponse()
+
+    async def abort_action(self, request: pb.AbortActionRequest, context: Context) -> pb.AbortActionResponse:
+        await self._actions.abort(ids.action(request.action_id), request.reason)
+        return pb.AbortActionResponse()
+
+    async def get_run_details(self, request: pb.GetRunDetailsRequest, context: Context) -> pb.GetRunDetailsResponse:
+        run = await self._runs.get(ids.run(request.run_id))
+        details = await self._actions.details(ActionId(run.id, ROOT))
+        return pb.GetRunDetailsResponse(details=wire.details_message(run, details, request.run_id.org))
+
+    async def watch_run_details(
+        self, request: pb.WatchRunDetailsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchRunDetailsResponse]:
+        run = await self._runs.get(ids.run(request.run_id))
+        async for details in self._actions.watch(ActionId(run.id, ROOT)):
+            yield pb.WatchRunDetailsResponse(details=wire.details_message(run, details, request.run_id.org))
+
+    async def get_action_details(
+        self, request: pb.GetActionDetailsRequest, context: Context
+    ) -> pb.GetActionDetailsResponse:
+        details = await self._actions.details(ids.action(request.action_id))
+        return pb.GetActionDetailsResponse(details=wire_actions.details_message(details, request.action_id.run.org))
+
+    async def watch_action_details(
+        self, request: pb.WatchActionDetailsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchActionDetailsResponse]:
+        async for details in self._actions.watch(ids.action(request.action_id)):
+            message = wire_actions.details_message(details, request.action_id.run.org)
+            yield pb.WatchActionDetailsResponse(details=message)
+
+    async def get_action_data(self, request: pb.GetActionDataRequest, context: Context) -> pb.GetActionDataResponse:
+        inputs, outputs = await self._data.read(ids.action(request.action_id))
+        return pb.GetActionDataResponse(inputs=wire_actions.inputs(inputs), outputs=wire_actions.outputs(outputs))
+
+    async def get_action_data_uris(
+        self, request: pb.GetActionDataURIsRequest, context: Context
+    ) -> pb.GetActionDataURIsResponse:
+        inputs, outputs = await self._data.uris(ids.action(request.action_id))
+        return pb.GetActionDataURIsResponse(inputs_uri=inputs, outputs_uri=outputs)
+
+    async def get_action_log_context(
+        self, request: pb.GetActionLogContextRequest, context: Context
+    ) -> pb.GetActionLogContextResponse:
+        details = await self._actions.details(ids.action(request.action_id))
+        for attempt in details.attempts:
+            if attempt.number == request.attempt and attempt.logged:
+                return wire_actions.log_context_message(attempt)
+        raise NotFound(f"attempt {request.attempt} of {details.action.id} has no log")
+
+    async def list_runs(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
+        page, token = await self._runs.page(wire.scope(request), pages.page(request.request))
+        return pb.ListRunsResponse(runs=[wire.message(root, root.org) for root in page], token=token)
+
+    async def watch_runs(self, request: pb.WatchRunsRequest, context: Context) -> AsyncIterator[pb.WatchRunsResponse]:
+        async for page in self._runs.watch(wire.watch_scope(request)):
+            yield pb.WatchRunsResponse(runs=[wire.message(root, root.org) for root in page])
+
+    async def list_actions(self, request: pb.ListActionsRequest, context: Context) -> pb.ListActionsResponse:
+        page, token = await self._actions.page(ids.run(request.run_id), pages.page(request.request))
+        org = request.run_id.org
+        return pb.ListActionsResponse(actions=[wire_actions.message(a, org) for a in page], token=token)
+
+    async def watch_actions(
+        self, request: pb.WatchActionsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchActionsResponse]:
+        visible = filters.visible(request.filter)
+        async for changed in self._actions.watch_tree(ids.run(request.run_id)):
+            enriched = filters.enriched(changed, visible, request.run_id.org)
+            yield pb.WatchActionsResponse(enriched_actions=enriched)
+
+    async def watch_cluster_events(
+        self, request: pb.WatchClusterEventsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchClusterEventsResponse]:
+        told = 0
+        async for details in self._actions.watch(ids.action(request.id)):
+            notes = [n for a in details.attempts if a.number == request.attempt for n in a.notes]
+            if len(notes) > told:
+                events = [wire_actions.cluster_event(note) for note in notes[told:]]
+                yield pb.WatchClusterEventsResponse(cluster_events=events)
+                told = len(notes)

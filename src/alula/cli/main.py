@@ -1,0 +1,42 @@
+"""`alula`."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from alula import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="alula")
+def main() -> None:
+    """The Flyte 2 backend, on your machine."""
+
+
+@main.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="ALULA_HOME",
+    default=Path("~/.alula"),
+    show_default=True,
+    help="The folder that everything is kept in.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Listen on this port alone.  [default: 30080 and 8090]")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def up(home: Path, port: int | None, verbose: bool) -> None:
+    """Start a server for yourself and leave it running; stop it with Ctrl-C."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    from alula.core.errors import DomainError
+    from alula.devbox.up import up as serve
+
+    try:
+        serve(home, port, lambda line: click.echo(line))
+    except DomainError as error:
+        raise click.ClickException(str(error)) from error

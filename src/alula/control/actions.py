@@ -1,0 +1,196 @@
+"""Actions: enqueue, abort, look, watch."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from alula.base.clock import Clock
+from alula.control.attempts import abort_all
+from alula.core.action import Action, Details, Event, NewAction
+from alula.core.errors import Aborted, Invalid, NotFound
+from alula.core.history import attempts
+from alula.core.ids import ROOT, ActionId, RunId
+from alula.core.pages import Page
+from alula.core.phase import UNSUCCESSFUL, Phase
+from alula.core.tree import Tree
+from alula.storage import actions as store
+from alula.storage import runs, specs
+from alula.storage.changes import Changes, of_action, of_children, of_run
+from alula.storage.database import Database, Tx
+from alula.wire.actions import output_prefix
+
+_BATCH = 500  # rows a watch reads at a time: what a slow reader costs in memory
+
+
+class Actions:
+    """The verbs of actions below the root."""
+
+    def __init__(self, database: Database, changes: Changes, clock: Clock) -> None:
+        self._database = database
+        self._changes = changes
+        self._clock = clock
+
+    async def enqueue(self, run: RunId, new: NewAction) -> None:
+        """Accept a child action; it is on disk when this returns. Again, the same name is the same action.
+
+        A child that failed under an earlier attempt of its parent is tried again when the parent asks again.
+
+        Raises:
+            NotFound: there is no such run or parent.
+            Aborted: the parent has ended; it gets no more children.
+        """
+        if new.parent is None:
+            raise Invalid("action.parent_action_name: only a run's root has no parent, and CreateRun makes that")
+        now = self._clock()
+
+        async def write(tx: Tx) -> None:
+            parent = await _require(tx, ActionId(run, new.parent or ROOT))
+            known = await store.get(tx, parent.run_key, new.name)
+            if known is not None and not _outdated(known, parent):
+                return
+            if parent.phase.terminal:
+                raise Aborted(f"action {parent.id} has ended ({parent.phase.name}): it takes no more children")
+            if known is not None:
+                await _again(tx, known, parent)
+                return
+            digest = await specs.put(tx, new.spec)
+            await store.insert(tx, parent.run_key, new, parent_attempt=parent.attempt, spec=digest, now=now)
+
+        async def _again(tx: Tx, known: Action, parent: Action) -> None:
+            attempt = known.attempt + 1
+            fresh = replace(
+                known,
+                phase=Phase.QUEUED,
+                attempt=attempt,
+                parent_attempt=parent.attempt,
+                ended_at=None,
+                user_failures=0,
+                system_failures=0,
+                logged=False,
+                abort_reason="",
+                failure=None,
+                output_uri=output_prefix(known.base_uri, new.name, attempt),
+            )
+            await store.advance(tx, known, fresh, [Event(new.name, attempt, Phase.QUEUED, 0, now)], now)
+
+        await self._database.write(write)
+
+    async def abort(self, action: ActionId, reason: str) -> None:
+        """End an action and everything below it. One that has ended already stays as it is.
+
+        Raises:
+            NotFound: there is no such action.
+        """
+        now = self._clock()
+
+        async def write(tx: Tx) -> None:
+            top = await _require(tx, action)
+            below = await store.descendants(tx, top.run_key, top.id.name)
+            await abort_all(tx, [*([] if top.phase.terminal else [top]), *below], reason or "aborted", now)
+
+        await self._database.write(write)
+
+    async def get(self, action: ActionId) -> Action:
+        """An action's row.
+
+        Raises:
+            NotFound: there is no such action.
+        """
+        return await self._database.read(lambda tx: _require(tx, action))
+
+    async def details(self, action: ActionId) -> Details:
+        """Everything about an action.
+
+        Raises:
+            NotFound: there is no such action.
+        """
+        return await self._database.read(lambda tx: _details(tx, action))
+
+    async def page(self, run: RunId, asked: Page) -> tuple[list[Action], str]:
+        """One page of a run's actions and the token of the next.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+
+        async def read(tx: Tx) -> tuple[list[Action], str]:
+            root = await _require(tx, ActionId(run, ROOT))
+            return await runs.page_of_actions(tx, root.run_key, asked)
+
+        return await self._database.scan(read)
+
+    async def watch(self, action: ActionId) -> AsyncIterator[Details]:
+        """An action as it is, then whenever it changes, until it has ended: the last one tells how."""
+        row = await self.get(action)
+        with self._changes.watch(of_action(row.run_key, row.id.name)) as changed:
+            while True:
+                details = await self.details(action)
+                yield details
+                if details.action.phase.terminal:
+                    return
+                await changed.next()
+
+    async def watch_children(self, parent: ActionId) -> AsyncIterator[list[Action] | None]:
+        """The children of an action: all there are, then ``None``, then whatever changes, for ever.
+
+        Left out are failures under an earlier attempt of the parent: it is to try those again, not to fail by them.
+        """
+        row = await self.get(parent)
+        seq = -1
+        with self._changes.watch(of_children(row.run_key, parent.name)) as changed:
+            told = False
+            while True:
+                children = await self._database.read(
+                    lambda tx, after=seq: store.children_after(tx, row.run_key, parent.name, after, _BATCH)  # type: ignore[misc]
+                )
+                if children:
+                    seq = children[-1].seq
+                    now = await self.get(parent)
+                    yield [child for child in children if not _outdated(child, now)]
+                elif told:
+                    await changed.next()
+                else:
+                    told = True
+                    yield None
+
+    async def watch_tree(self, run: RunId) -> AsyncIterator[list[tuple[Action, dict[Phase, int]]]]:
+        """A run's actions with the phases of everything below each: all there are, then whatever changes, for ever."""
+        root = await self.get(ActionId(run, ROOT))
+        tree = Tree()
+        seq = -1
+        with self._changes.watch(of_run(root.run_key)) as changed:
+            while True:
+                batch = await self._database.read(
+                    lambda tx, after=seq: store.changed_after(tx, root.run_key, after, _BATCH)  # type: ignore[misc]
+                )
+                if not batch:
+                    await changed.next()
+                    continue
+                seq = batch[-1].seq
+                yield await self._with_ancestors(root.run_key, tree, batch)
+
+    async def _with_ancestors(self, run: int, tree: Tree, batch: list[Action]) -> list[tuple[Action, dict[Phase, int]]]:
+        told = {action.id.name: action for action in batch}
+        touched = {name for a in batch for name in tree.update(a.id.name, a.parent, a.phase)}
+        for name in touched - told.keys():
+            ancestor = await self._database.read(lambda tx, name=name: store.get(tx, run, name))  # type: ignore[misc]
+            if ancestor is not None:
+                told[name] = ancestor
+        return [(action, tree.below(name)) for name, action in told.items()]
+
+
+def _outdated(child: Action, parent: Action) -> bool:
+    return child.phase in UNSUCCESSFUL and child.parent_attempt < parent.attempt
+
+
+async def _require(tx: Tx, action: ActionId) -> Action:
+    found = await store.find(tx, action)
+    if found is None:
+        what = f"run {action.run}" if action.name == ROOT else f"action {action}"
+        raise NotFound(f"{what} does not exist")
+    return found
+
+
+async def _details(tx: Tx, action: ActionId) -> Details:
+    found = await _require(tx, action)
+    events = await store.events(tx, found.run_key, found.id.name)
+    return Details(found, tuple(attempts(events)), await specs.get(tx, found.spec))

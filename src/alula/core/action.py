@@ -1,0 +1,179 @@
+"""What the server knows of an action: the row, its events, its failure, its policy. Values only."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+
+from alula.core.ids import ActionId
+from alula.core.phase import Phase
+
+
+class Kind(IntEnum):
+    """What an action is. Numbers are those of `workflow.ActionType`."""
+
+    TASK = 1
+    TRACE = 2
+    CONDITION = 3
+
+
+class Blame(IntEnum):
+    """Whose failure it is. Numbers are those of `workflow.ErrorInfo.Kind`; the SDK maps exceptions by it."""
+
+    UNKNOWN = 0
+    USER = 1
+    SYSTEM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt ended badly. ``code`` reaches user code as ``e.code``."""
+
+    code: str
+    message: str
+    blame: Blame = Blame.USER
+    recoverable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the task allows: retries after failures of the user's code, and how long to wait between them.
+
+    The n-th retry (from 0) waits ``min(base * factor**n, cap)`` seconds (`core.Backoff`).
+    """
+
+    retries: int = 0
+    backoff_base: float = 0.0
+    backoff_factor: float = 1.0
+    backoff_cap: float | None = None
+    outputs: bool = False  # the interface declares outputs: a success must have written them
+    report: bool = False  # the task writes a report
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """What lists show of an action's task without opening its spec."""
+
+    project: str = ""
+    domain: str = ""
+    name: str = ""
+    version: str = ""
+    type: str = ""
+    short_name: str = ""
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One row of ``actions``: the projection of the action's events.
+
+    ``seq`` is the number of the run's last event that changed this row; ``version`` counts changes within the
+    attempt and fences writers; ``logged`` means that the attempt's log can be read.
+    """
+
+    run_key: int
+    id: ActionId
+    org: str
+    parent: str | None
+    kind: Kind
+    group: str
+    phase: Phase
+    attempt: int
+    version: int
+    seq: int
+    parent_attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    not_before: datetime | None
+    user_failures: int
+    system_failures: int
+    logged: bool
+    abort_reason: str
+    input_uri: str
+    output_uri: str
+    base_uri: str
+    failure: Failure | None
+    policy: Policy
+    task: TaskRef
+    spec: bytes  # the digest of its spec
+
+
+@dataclass(frozen=True, slots=True)
+class NewAction:
+    """An action as its creator describes it."""
+
+    name: str
+    parent: str | None
+    kind: Kind
+    group: str
+    input_uri: str
+    output_uri: str
+    base_uri: str
+    spec: bytes  # serialised task.TaskSpec or task.TraceSpec
+    policy: Policy = field(default_factory=Policy)
+    task: TaskRef = field(default_factory=TaskRef)
+    phase: Phase = Phase.QUEUED
+    failure: Failure | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth telling about an attempt that is no phase (`workflow.ClusterEvent`)."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an action. Ordered by ``seq`` within a run; never changed, never removed."""
+
+    action: str
+    attempt: int
+    phase: Phase
+    version: int
+    at: datetime
+    seq: int = 0
+    failure: Failure | None = None
+    output_uri: str = ""
+    report_uri: str = ""
+    logged: bool = False  # from here on the attempt's log can be read
+    cluster: str = ""
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A phase of an attempt and when it was entered and left."""
+
+    phase: Phase
+    start: datetime
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt, folded from its events (see `history.attempts`)."""
+
+    number: int
+    phase: Phase
+    start: datetime
+    end: datetime | None
+    transitions: tuple[Transition, ...]
+    failure: Failure | None
+    output_uri: str
+    report_uri: str
+    logged: bool
+    cluster: str
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Everything there is to say about an action."""
+
+    action: Action
+    attempts: tuple[Attempt, ...]
+    spec: bytes  # serialised task.TaskSpec or task.TraceSpec

@@ -1,0 +1,91 @@
+"""The one place where it is decided what happens to an action next, for every executor alike."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from alula.core.action import Action, Failure
+from alula.core.launch import Observation, Presence
+from alula.core.phase import Phase
+from alula.core.retry import final, next_try
+from alula.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Start the current attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Record that the attempt has come as far as ``phase``."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The attempt is over: look at what it wrote, then ask `conclude`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Record that the attempt failed, and queue the next one."""
+
+    failure: Failure
+    not_before: datetime
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Record how the action ended."""
+
+    phase: Phase
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The action has ended: its executor is to end and forget the attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do; look again when something changes, or at ``until``."""
+
+    until: datetime | None = None
+
+
+Step = Submit | Move | Judge | Release | Wait
+Conclusion = Retry | Settle
+
+
+def decide(action: Action, seen: Observation | None, now: datetime) -> Step:
+    """The next step for a task action, from its row and from what its executor sees of the current attempt."""
+    if action.phase.terminal:
+        return Wait() if seen is None else Release()
+    if seen is None:
+        return _unseen(action, now)
+    if seen.presence in (Presence.EXITED, Presence.LOST):
+        return Judge()
+    reached = Phase.RUNNING if seen.presence is Presence.RUNNING else Phase.INITIALIZING
+    return Move(reached) if reached > action.phase else Wait()
+
+
+def _unseen(action: Action, now: datetime) -> Step:
+    if action.phase >= Phase.INITIALIZING:
+        return Judge()  # it was started and its executor knows nothing of it: lost
+    if action.not_before is not None and action.not_before > now:
+        return Wait(until=action.not_before)
+    return Submit()
+
+
+def conclude(action: Action, verdict: Verdict, now: datetime) -> Conclusion:
+    """What an attempt that is over means for its action."""
+    failure = verdict.failure
+    if failure is None:
+        return Settle(Phase.SUCCEEDED)
+    again = next_try(action, verdict, now)
+    if again is not None:
+        return Retry(failure, again, ours=verdict.forgiven > 0)
+    return Settle(Phase.FAILED, final(action, verdict))

@@ -1,0 +1,48 @@
+"""Attempts are a fold over an action's events."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from alula.core.action import Attempt, Event, Transition
+
+
+def attempts(events: Iterable[Event]) -> list[Attempt]:
+    """The attempts of one action, first to last.
+
+    Within an attempt the first terminal event ends it; whatever was reported later changes nothing but its notes.
+    """
+    ordered = sorted(events, key=lambda e: (e.attempt, e.seq))
+    return [_fold(number, list(group)) for number, group in groupby(ordered, key=lambda e: e.attempt)]
+
+
+def _fold(number: int, events: Sequence[Event]) -> Attempt:
+    counted = list(_until_terminal(events))
+    last = counted[-1]
+    start = counted[0].at
+    return Attempt(
+        number=number,
+        phase=last.phase,
+        start=start,
+        end=max(last.at, start) if last.phase.terminal else None,
+        transitions=_transitions(counted),
+        failure=last.failure,
+        output_uri=next((e.output_uri for e in reversed(counted) if e.output_uri), ""),
+        report_uri=next((e.report_uri for e in reversed(counted) if e.report_uri), ""),
+        logged=any(e.logged for e in counted),
+        cluster=next((e.cluster for e in reversed(counted) if e.cluster), ""),
+        notes=tuple(note for e in events for note in e.notes),
+    )
+
+
+def _until_terminal(events: Sequence[Event]) -> Iterable[Event]:
+    for event in events:
+        yield event
+        if event.phase.terminal:
+            return
+
+
+def _transitions(events: Sequence[Event]) -> tuple[Transition, ...]:
+    """First entry into each phase; each closes the one before, and a terminal one is closed as it opens."""
+    entered = [next(group) for _, group in groupby(events, key=lambda e: e.phase)]
+    closings = [e.at for e in entered[1:]] + [entered[-1].at if entered[-1].phase.terminal else None]
+    return tuple(Transition(e.phase, e.at, end) for e, end in zip(entered, closings, strict=True))

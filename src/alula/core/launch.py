@@ -1,0 +1,60 @@
+"""What an executor is asked to run, and what it saw. Values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One attempt of one action, ready to be started.
+
+    ``name`` is unique for ever, safe as a file name (``[a-z0-9.-]``, at most 200 characters), and is the key of
+    every promise an executor makes: submitting the same name twice starts one process.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)  # may hold what users call secret
+    image: str = ""
+    grace: float = 5.0  # seconds between SIGTERM and SIGKILL when the attempt is released while it runs
+
+
+class Presence(StrEnum):
+    """Where an attempt is, as its executor sees it."""
+
+    STARTING = "starting"  # accepted, no user code yet
+    RUNNING = "running"
+    EXITED = "exited"  # ended by itself; `exit_code` or `signal` is known
+    LOST = "lost"  # it was started and is gone, and nobody saw how it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an executor sees of one attempt, now."""
+
+    presence: Presence
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None  # 0..255; None while it runs, or when a signal ended it
+    signal: int | None = None  # the signal that ended it
+    out_of_memory: bool = False
+    log_tail: str = ""  # the last lines of the log (at most 80 lines, 2048 bytes), once ended
+    notes: tuple[str, ...] = ()  # for the attempt's cluster events: which environment was used, and why
+
+
+class Originator(StrEnum):
+    """Who wrote a log line."""
+
+    USER = "user"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of an attempt's log. ``text`` keeps its line end, except for a last line that has none."""
+
+    at: datetime
+    text: str
+    originator: Originator = Originator.USER

@@ -1,0 +1,42 @@
+"""When a failed attempt is tried again."""
+
+from datetime import datetime, timedelta
+
+from alula.core.action import Action, Blame, Failure, Policy
+from alula.core.verdict import Verdict
+
+
+def delay(policy: Policy, retry: int) -> timedelta:
+    """How long the ``retry``-th retry (from 0) waits: ``min(base * factor**retry, cap)``."""
+    seconds = policy.backoff_base * policy.backoff_factor**retry
+    if policy.backoff_cap is not None:
+        seconds = min(seconds, policy.backoff_cap)
+    return timedelta(seconds=seconds)
+
+
+def next_try(action: Action, verdict: Verdict, now: datetime) -> datetime | None:
+    """When to start the next attempt, or ``None`` when the failure is final.
+
+    A failure that is not the attempt's own has a budget of its own, and no backoff. What user code reports about
+    itself, also as a system error, counts against the task's retries (executor.md 8.4).
+    """
+    if verdict.failure is None or not verdict.failure.recoverable:
+        return None
+    if verdict.forgiven:
+        return now if action.system_failures < verdict.forgiven else None
+    if action.user_failures >= action.policy.retries:
+        return None
+    return now + delay(action.policy, action.user_failures)
+
+
+def final(action: Action, verdict: Verdict) -> Failure | None:
+    """What an action ends with once nothing is left to try: its last failure, or what many of ours amount to."""
+    failure = verdict.failure
+    if failure is None or not verdict.forgiven:
+        return failure
+    return Failure(
+        code="MaxSystemFailuresExceeded",
+        message=f"gave up after {action.system_failures + 1} failures that are not the task's own: {failure.message}",
+        blame=Blame.SYSTEM,
+        recoverable=False,
+    )

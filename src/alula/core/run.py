@@ -1,0 +1,72 @@
+"""A run: what all of its actions have in common. Values only."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from alula.core.action import Action
+from alula.core.ids import RunId, TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A row of `runs`. ``spec`` is the serialised RunSpec."""
+
+    key: int
+    id: RunId
+    org: str
+    digest: bytes
+    spec: bytes
+    source: int
+    starts_at: datetime
+    created_at: datetime
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunScope:
+    """Which runs a list is about; "" means any."""
+
+    project: str = ""
+    domain: str = ""
+    task_project: str = ""
+    task_domain: str = ""
+    task_name: str = ""
+    task_version: str = ""
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A run as its creator asks for it. Exactly one of ``task`` and ``spec`` says what to run.
+
+    An empty ``name`` asks for one; ``request`` is what makes the request unique, if the client says so, and then the
+    same request sent again is the same run.
+    """
+
+    project: str
+    domain: str
+    org: str
+    name: str
+    task: TaskId | None
+    spec: bytes  # serialised task.TaskSpec, or empty
+    inputs: bytes  # serialised task.Inputs, when they came inline
+    input_uri: str  # when they were offloaded
+    run_spec: bytes  # serialised task.RunSpec
+    base_dir: str  # where the run's data goes, if the client says so
+    source: int
+    starts_at: datetime | None
+    request: str
+
+
+def in_scope(scope: RunScope, root: Action) -> bool:
+    """Whether a run, given as its root action, is one of those a list or watch is about."""
+    run, task = root.id.run, root.task
+    pairs = (
+        (scope.project, run.project),
+        (scope.domain, run.domain),
+        (scope.task_project, task.project),
+        (scope.task_domain, task.domain),
+        (scope.task_name, task.name),
+        (scope.task_version, task.version),
+    )
+    return all(not wanted or wanted == found for wanted, found in pairs)

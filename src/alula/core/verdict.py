@@ -1,0 +1,67 @@
+"""What an ended attempt amounts to: the classification of executor.md 8.4, as one pure function."""
+
+from dataclasses import dataclass
+
+from alula.core.action import Blame, Failure
+from alula.core.launch import Observation, Presence
+
+_SIGKILL = 9
+_KILLED = 3  # something kills it from outside, and may do so again: upstream's budget
+_LOST = 20  # mostly this server was restarted: its users' work is not to fail by that
+_INCOMPLETE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an attempt left in its output prefix."""
+
+    error: Failure | None = None  # its error.pb
+    outputs: bool = False  # an outputs.pb is there
+    report: bool = False  # a report.html is there
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``failure`` is ``None`` for a success.
+
+    ``forgiven``: 0 for a failure of the attempt's own, which counts against the task's retries; else up to how many
+    failures that are not its own an action is forgiven when this is the next.
+    """
+
+    failure: Failure | None = None
+    forgiven: int = 0
+
+
+def judge(seen: Observation, written: Written, *, expects_outputs: bool) -> Verdict:
+    """Decide how an attempt that is over ended.
+
+    An error document decides before all else: a0 exits 0 after one. Outputs are the last thing an attempt writes, and
+    only it writes there: once they exist, a death by signal or one that nobody saw came after its work was done.
+    """
+    if written.error is not None:
+        return Verdict(written.error)
+    if written.outputs and (seen.presence is Presence.LOST or seen.signal is not None):
+        return Verdict()
+    if seen.presence is Presence.LOST:
+        return _interrupted("the process is gone and nobody saw how it ended", seen, _LOST)
+    if seen.out_of_memory:
+        return Verdict(Failure("OOMKilled", _explain("the process ran out of memory", seen), Blame.USER))
+    if seen.signal == _SIGKILL or seen.exit_code in (137, 247):
+        return _interrupted("the process was killed", seen)
+    if seen.signal is not None:
+        return _interrupted(f"signal {seen.signal} ended the process", seen)
+    if seen.exit_code:
+        text = _explain(f"the process exited with code {seen.exit_code}", seen)
+        return Verdict(Failure("ContainerFailed", text, Blame.USER))
+    if expects_outputs and not written.outputs:
+        text = _explain("the task declares outputs, and wrote none", seen)
+        return Verdict(Failure("OutputsNotFound", text, Blame.SYSTEM), _INCOMPLETE)
+    return Verdict()
+
+
+def _interrupted(what: str, seen: Observation, forgiven: int = _KILLED) -> Verdict:
+    return Verdict(Failure("Interrupted", _explain(what, seen), Blame.SYSTEM), forgiven)
+
+
+def _explain(what: str, seen: Observation) -> str:
+    return f"{what}; the end of its log:\n{seen.log_tail}" if seen.log_tail else what

@@ -1,0 +1,44 @@
+"""The promise every executor keeps: local processes today, a Kubernetes cluster beside it tomorrow."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from alula.core.launch import Launch, LogLine, Observation
+
+
+class Executor(Protocol):
+    """A way to make attempts exist. All of it survives the death of the caller between any two lines."""
+
+    async def submit(self, launch: Launch) -> None:
+        """Start the attempt. Idempotent by ``launch.name``, also across a restart of this process.
+
+        Raises:
+            LaunchRefused: the executor can never start it (the reason is for the user).
+        """
+        ...
+
+    async def observe(self, name: str) -> Observation | None:
+        """Look at an attempt. ``None``: no attempt of that name was ever submitted here, or it was released."""
+        ...
+
+    async def release(self, name: str) -> None:
+        """End the attempt if it runs (SIGTERM, its grace, SIGKILL; the whole process tree) and forget it.
+
+        Returns when nothing of it is left but its log. Idempotent; unknown names are fine.
+        """
+        ...
+
+    def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:
+        """The attempt's log from its beginning, in batches; with ``follow``, until the attempt has ended.
+
+        The log outlives the process and the release. Ends at once for an unknown name.
+        """
+        ...
+
+    def changes(self) -> AsyncIterator[str]:
+        """Names of attempts worth looking at, as they change. A hint only: nothing is lost if one is missed."""
+        ...
+
+    async def names(self) -> list[str]:
+        """Every attempt that exists here (submitted, not released); what a sweep compares with the rows."""
+        ...

@@ -1,0 +1,269 @@
+"""The process executor: attempts as local processes of this machine."""
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Self
+
+from alula.core.errors import LaunchRefused, Unavailable
+from alula.core.launch import Launch, LogLine, Observation, Presence
+from alula.executors.process import follow as _follow
+from alula.executors.process import records
+from alula.executors.process.bundles import Bundles, Fetch
+from alula.executors.process.environment import Environment
+from alula.executors.process.life import Life
+from alula.executors.process.link import Message
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """``placed``: its process exists, or it is over; ``over``: it is over."""
+
+    name: str
+    seen: Observation
+    grace: float = 0.0
+    sent: bool = False  # the launcher was asked to start it
+    placed: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ProcessExecutor:
+    """Runs attempts as processes of this machine. Use it with ``async with``; one life of it per ``home`` at a time.
+
+    Attempts live as long as the executor does: when it stops, or dies, they are ended, and LOST for the next life.
+
+    Args:
+        home: a private folder; everything is kept below it.
+        mode: ``fork`` forks the task runtime from a process that has it loaded; ``spawn`` starts each attempt cold.
+        log_cap: bytes of an attempt's log on disk; what comes after is dropped, and the log says so.
+        fetch: reads a code bundle by URI, or returns ``None`` for one that the attempt must download itself.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        mode: Literal["fork", "spawn"] = "fork",
+        log_cap: int = 256 * 1024 * 1024,
+        fetch: Fetch | None = None,
+    ) -> None:
+        self._home = records.Home(home.absolute())
+        self._environment = Environment.own()
+        self._bundles = Bundles(self._home.bundles, self._environment, fetch)
+        self._life = Life(self._home, self._environment, mode, log_cap)
+        self._attempts: dict[str, _Attempt] = {}
+        self._changed: dict[str, None] = {}
+        self._change = asyncio.Event()
+        self._growth = _follow.Growth()
+        self._following: asyncio.Task[None] | None = None
+        self._placing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Take the home over from an earlier life, end what it left, and start the launcher.
+
+        Raises:
+            Unavailable: another server uses this home.
+        """
+        for record in await self._life.begin():
+            self._attempts[record["name"]] = _recalled(record)
+        await asyncio.to_thread(self._bundles.prune)
+        self._following = asyncio.create_task(self._follow_life(), name="process-executor")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._placing:
+            task.cancel()
+        await self._life.end()
+        if self._following is not None:
+            await self._following
+
+    # The promise
+
+    async def submit(self, launch: Launch) -> None:
+        """See `Executor.submit`. Returns when the process exists, or its end is known.
+
+        Raises:
+            LaunchRefused: the name was used before, or no process can have such a command or environment.
+            Unavailable: the attempt could not be written down; nothing was started.
+        """
+        attempt = self._attempts.get(launch.name)
+        if attempt is None:
+            _check(launch)
+            notes = (self._environment.note(launch.image),)
+            attempt = _Attempt(launch.name, Observation(Presence.STARTING, notes=notes), launch.grace)
+            self._attempts[launch.name] = attempt
+            task = asyncio.create_task(self._place(attempt, launch))
+            self._placing.add(task)
+            task.add_done_callback(self._placing.discard)
+            await asyncio.shield(task)
+        await attempt.placed.wait()
+
+    async def observe(self, name: str) -> Observation | None:
+        """See `Executor.observe`."""
+        attempt = self._attempts.get(name)
+        return None if attempt is None else attempt.seen
+
+    async def release(self, name: str) -> None:
+        """See `Executor.release`."""
+        attempt = self._attempts.get(name)
+        if attempt is None:
+            return
+        await attempt.placed.wait()
+        if not attempt.over.is_set():
+            self._life.send({"kill": name, "grace": attempt.grace})
+            await attempt.over.wait()
+        await asyncio.to_thread(shutil.rmtree, self._home.attempt(name), ignore_errors=True)
+        if self._attempts.get(name) is attempt:
+            del self._attempts[name]
+
+    async def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:
+        """See `Executor.logs`."""
+        if not _NAME.fullmatch(name):
+            return
+        attempt = self._attempts.get(name)
+        if not follow or attempt is None:
+            async for lines in _follow.read(self._home.log(name)):
+                yield lines
+            return
+        with self._growth.watch(name, self._life.follow) as grown:
+            async for lines in _follow.follow(self._home.log(name), grown, attempt.over):
+                yield lines
+
+    async def changes(self) -> AsyncIterator[str]:
+        """See `Executor.changes`. For one consumer."""
+        while True:
+            await self._change.wait()
+            self._change.clear()
+            names, self._changed = self._changed, {}
+            for name in names:
+                yield name
+
+    async def names(self) -> list[str]:
+        """See `Executor.names`."""
+        return list(self._attempts)
+
+    # What happens behind it
+
+    async def _place(self, attempt: _Attempt, launch: Launch) -> None:
+        """Write the attempt down, then have it started. Only what was never written down is forgotten."""
+        try:
+            await asyncio.to_thread(self._life.mark, launch, attempt.seen.notes)
+        except (OSError, LaunchRefused) as error:
+            del self._attempts[attempt.name]
+            attempt.placed.set()
+            if isinstance(error, LaunchRefused):
+                raise
+            raise Unavailable(
+                f"attempt {launch.name} cannot be written down in {self._home.path}: {error.strerror}; "
+                "make room there, or give the executor another folder"
+            ) from error
+        bundle = await self._bundles.prepare(launch.command)
+        directory = self._home.attempt(launch.name)
+        env = {**self._environment.variables(os.environ), "TMPDIR": str(directory / "tmp"), **launch.env}
+        message = {
+            "start": launch.name,
+            "command": list(launch.command),
+            "env": {**env, **self._life.mark_of(launch.name)},
+            "directory": str(directory),
+            "work": str(directory / "work"),
+            "bundle": bundle,
+        }
+        await self._life.linked()
+        attempt.sent = True  # and sent it is: nothing else runs between these two lines
+        self._life.send(message)
+
+    async def _follow_life(self) -> None:
+        async for message in self._life.messages():
+            if "grew" in message:
+                self._growth.grew(message["grew"])
+            elif "started" in message:
+                self._started(message)
+            elif "ended" in message:
+                self._ended(message["ended"], message["record"])
+            elif "died" in message:
+                await self._died()
+            else:
+                _log.info("launcher ready: %s", message)
+
+    def _started(self, message: Message) -> None:
+        attempt = self._attempts.get(message["started"])
+        if attempt is not None and not attempt.over.is_set():
+            attempt.seen = replace(attempt.seen, presence=Presence.RUNNING, started_at=_time(message["at"]))
+            attempt.placed.set()
+            self._tell(attempt.name)
+
+    def _ended(self, name: str, record: records.Record) -> None:
+        attempt = self._attempts.get(name)
+        if attempt is None:
+            return
+        attempt.seen = _observation(record, attempt.seen.notes)
+        attempt.placed.set()
+        attempt.over.set()
+        self._growth.grew(name)
+        self._tell(name)
+
+    async def _died(self) -> None:
+        """The launcher is gone, and all it held: what has no end by now is lost."""
+        for attempt in list(self._attempts.values()):
+            if attempt.sent and not attempt.over.is_set():
+                record = {"lost": "the launcher ended", "started_ns": _nanoseconds(attempt.seen.started_at)}
+                with suppress(OSError):  # without it the next life finds the attempt lost, too
+                    await asyncio.to_thread(records.replace, self._home.attempt(attempt.name) / records.END, record)
+                self._ended(attempt.name, record)
+
+    def _tell(self, name: str) -> None:
+        self._changed[name] = None
+        self._change.set()
+
+
+def _check(launch: Launch) -> None:
+    """What no process can be."""
+    if not _NAME.fullmatch(launch.name):
+        raise LaunchRefused(f"attempt name {launch.name!r} is not of [a-z0-9.-], 1 to 200 characters")
+    if not launch.command or not launch.command[0]:
+        raise LaunchRefused("the task has no command: give its container a command or args")
+    for text in (*launch.command, *launch.env, *launch.env.values()):
+        if "\0" in text:
+            raise LaunchRefused("a command or environment variable contains a NUL character")
+    for name in launch.env:
+        if not name or "=" in name:
+            raise LaunchRefused(f"{name!r} cannot be the name of an environment variable")
+
+
+def _recalled(record: records.Record) -> _Attempt:
+    attempt = _Attempt(record["name"], _observation(record, tuple(record["notes"])), record["grace"])
+    attempt.placed.set()
+    attempt.over.set()
+    return attempt
+
+
+def _observation(record: records.Record, notes: tuple[str, ...]) -> Observation:
+    return Observation(
+        Presence.LOST if "lost" in record else Presence.EXITED,
+        started_at=_time(record.get("started_ns")),
+        ended_at=_time(record.get("ended_ns")),
+        exit_code=None if "lost" in record else record.get("exit_code"),
+        signal=None if "lost" in record else record.get("signal"),
+        out_of_memory=record.get("out_of_memory", False),
+        log_tail=record.get("tail", ""),
+        notes=notes,
+    )
+
+
+def _time(nanoseconds: int | None) -> datetime | None:
+    return None if nanoseconds is None else datetime.fromtimestamp(nanoseconds / 1_000_000_000, UTC)
+
+
+def _nanoseconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1_000_000_000)

@@ -1,0 +1,103 @@
+"""What an attempt leaves on disk: where, and how it is made to survive a crash at any line.
+
+    home/lock                      held by the server, the launcher and the recorder of one life
+    home/id                        a random word that marks every process of this home
+    home/attempts/<digest>/launch.json    the marker: written before the process exists, so it never exists twice
+                           process.json   pid and start time, to find the process again
+                           end.json       how it ended; written before anybody is told
+                           work/ tmp/     its working directory and TMPDIR
+    home/logs/<name>.log           outlives all of it
+
+The folder of an attempt is a short digest of its name: sockets in TMPDIR must fit into 108 bytes.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+MARKER, PROCESS, END = "launch.json", "process.json", "end.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The executor's private folder."""
+
+    path: Path
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / "attempts"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def bundles(self) -> Path:
+        return self.path / "bundles"
+
+    def attempt(self, name: str) -> Path:
+        return self.attempts / hashlib.sha256(name.encode()).hexdigest()[:16]
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+
+def create(path: Path, record: Record) -> None:
+    """Write a record that must not exist yet, durably.
+
+    Raises:
+        FileExistsError: it exists; nothing was changed.
+        OSError: it could not be written; nothing is left behind.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _write(descriptor, record)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    _sync_directory(path.parent)
+    _sync_directory(path.parent.parent)
+
+
+def replace(path: Path, record: Record) -> None:
+    """Write a record durably; a reader sees the old one or the new one, never a part."""
+    temporary = path.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        _write(descriptor, record)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def read(path: Path) -> Record | None:
+    """The record, or ``None`` if there is none, or only a part of one."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _write(descriptor: int, record: Record) -> None:
+    rest = memoryview(json.dumps(record).encode())
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

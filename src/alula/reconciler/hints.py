@@ -1,0 +1,41 @@
+"""Which actions to look at next. A hint says "look", nothing else; the same one twice is one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+Key = tuple[int, str]  # run, action
+
+
+class Hints:
+    """A queue of keys, each at most once, and never with two workers at the same time."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._busy: set[Key] = set()
+
+    def add(self, keys: Iterable[Key]) -> None:
+        """Have keys looked at soon; one that is being looked at is looked at once more afterwards."""
+        for key in keys:
+            if key not in self._queued:
+                self._queued.add(key)
+                if key not in self._busy:
+                    self._queue.put_nowait(key)
+
+    def add_later(self, key: Key, seconds: float) -> None:
+        """Have a key looked at after a while."""
+        asyncio.get_running_loop().call_later(max(0.0, seconds), self.add, [key])
+
+    @asynccontextmanager
+    async def next(self) -> AsyncIterator[Key]:
+        """The next key; it is this worker's until the block is left."""
+        key = await self._queue.get()
+        self._queued.discard(key)
+        self._busy.add(key)
+        try:
+            yield key
+        finally:
+            self._busy.discard(key)
+            if key in self._queued:
+                self._queue.put_nowait(key)

@@ -1,0 +1,76 @@
+"""The loop that keeps the world in line with the rows."""
+
+import asyncio
+import logging
+
+from alula.control.attempts import Attempts
+from alula.core.errors import Stale, Unavailable
+from alula.core.naming import attempt_name
+from alula.executors.base import Executor
+from alula.reconciler.hints import Hints
+from alula.reconciler.step import Steps
+from alula.storage.changes import Changes, everything
+
+_log = logging.getLogger(__name__)
+_WORKERS = 64  # steps under way at once; each mostly waits for a commit or for a process to start
+_TICK = 10.0  # seconds; finds what hints missed
+_RETRY = 2.0  # seconds until a step that failed is tried again
+
+
+class Reconciler:
+    """Works until it is cancelled. Killed and started again it goes on: the rows are its memory."""
+
+    def __init__(self, attempts: Attempts, executor: Executor, changes: Changes, steps: Steps) -> None:
+        self._attempts = attempts
+        self._executor = executor
+        self._changes = changes
+        self._steps = steps
+
+    async def run(self) -> None:
+        hints = Hints()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen_to_rows(hints))
+            tasks.create_task(self._listen_to_executor(hints))
+            tasks.create_task(self._tick(hints))
+            for _ in range(_WORKERS):
+                tasks.create_task(self._work(hints))
+
+    async def _work(self, hints: Hints) -> None:
+        while True:
+            async with hints.next() as key:
+                try:
+                    await self._steps.take(key, hints)
+                except Stale:
+                    hints.add([key])
+                except Unavailable as error:
+                    _log.warning("run %s action %s: %s; trying again", *key, error)
+                    hints.add_later(key, _RETRY)
+                except Exception:
+                    _log.exception("run %s action %s: a step failed; trying again", *key)
+                    hints.add_later(key, _RETRY)
+
+    async def _listen_to_rows(self, hints: Hints) -> None:
+        with self._changes.watch(everything()) as changed:
+            while True:
+                hints.add([(change.run, change.action) for change in await changed.next()])
+
+    async def _listen_to_executor(self, hints: Hints) -> None:
+        async for name in self._executor.changes():
+            if key := self._steps.names.get(name):
+                hints.add([key])
+
+    async def _tick(self, hints: Hints) -> None:
+        while True:
+            await self._sweep(hints)
+            await asyncio.sleep(_TICK)
+
+    async def _sweep(self, hints: Hints) -> None:
+        """Look at every unfinished action, and end attempts that belong to none: a crash left them behind."""
+        existing = await self._executor.names()
+        queue = await self._attempts.queue()
+        wanted = {attempt_name(a.id, a.attempt): (a.run_key, a.id.name) for a in queue}
+        self._steps.names.update(wanted)
+        hints.add(wanted.values())
+        for name in existing:
+            if name not in wanted:
+                await self._executor.release(name)

@@ -1,0 +1,136 @@
+"""One step for one action: read, observe, decide, act, record."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from alula.base.clock import Clock
+from alula.blobs.store import Blobs
+from alula.control.attempts import Attempts
+from alula.core.action import Action, Blame, Event, Failure, Kind, Note
+from alula.core.decide import Judge, Move, Release, Retry, Settle, Submit, Wait, conclude, decide
+from alula.core.errors import LaunchRefused
+from alula.core.launch import Observation, Presence
+from alula.core.naming import attempt_name
+from alula.core.phase import Phase
+from alula.core.verdict import Written, judge
+from alula.executors.base import Executor
+from alula.reconciler.harvest import harvest
+from alula.reconciler.hints import Hints, Key
+from alula.reconciler.slots import Slots
+from alula.wire.launches import launch
+
+_LOST = Observation(Presence.LOST)
+
+
+class Steps:
+    """Takes steps. Create before you record, record before you destroy: a crash anywhere costs at most a repetition."""
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        executor: Executor,
+        blobs: Blobs,
+        slots: Slots,
+        clock: Clock,
+        surroundings: Mapping[str, str],
+    ) -> None:
+        self._attempts = attempts
+        self._executor = executor
+        self._blobs = blobs
+        self._slots = slots
+        self._clock = clock
+        self._surroundings = surroundings
+        self.names: dict[str, Key] = {}  # of the attempts that exist, as far as this process knows
+
+    async def take(self, key: Key, hints: Hints) -> None:
+        """Look at one action and do what is next.
+
+        Raises:
+            Stale: the row moved on meanwhile: look again.
+        """
+        action = await self._attempts.read(*key)
+        if action is None or action.kind is not Kind.TASK:
+            return
+        name = attempt_name(action.id, action.attempt)
+        seen = await self._executor.observe(name)
+        now = self._clock()
+        match decide(action, seen, now):
+            case Submit():
+                await self._submit(action, name, hints)
+            case Move(phase):
+                await self._attempts.moved(action, _reached(action, phase, seen or _LOST, now))
+            case Judge():
+                await self._judge(action, name, seen or _LOST)
+                hints.add(self._slots.free(key))
+            case Release():
+                await self._release(name)
+                hints.add(self._slots.free(key))
+            case Wait(until):
+                if action.phase.terminal:
+                    hints.add(self._slots.free(key))
+                if until is not None:
+                    hints.add_later(key, (until - now).total_seconds())
+
+    async def _submit(self, action: Action, name: str, hints: Hints) -> None:
+        key = (action.run_key, action.id.name)
+        if action.parent is not None:
+            hints.add(self._slots.free((action.run_key, action.parent)))
+        if not self._slots.take(key):
+            return
+        self.names[name] = key
+        run, spec = await self._attempts.plan(action)
+        try:
+            await self._executor.submit(launch(action, run, spec, self._surroundings))
+        except LaunchRefused as refusal:
+            failure = Failure(refusal.code, str(refusal), Blame.USER, recoverable=False)
+            await self._attempts.settle(action, [_end(action, Phase.FAILED, self._clock(), failure)])
+            hints.add(self._slots.free(key))
+            return
+        hints.add([key])
+
+    async def _judge(self, action: Action, name: str, seen: Observation) -> None:
+        written = await harvest(self._blobs, action)
+        verdict = judge(seen, written, expects_outputs=action.policy.outputs)
+        now = self._clock()
+        match conclude(action, verdict, now):
+            case Settle(phase, failure):
+                await self._attempts.settle(action, _story(action, phase, failure, seen, written, now))
+            case Retry(failure, not_before, ours):
+                story = _story(action, Phase.FAILED, failure, seen, written, now)
+                await self._attempts.retry(action, story, not_before, ours=ours)
+        await self._release(name)
+
+    async def _release(self, name: str) -> None:
+        await self._executor.release(name)
+        self.names.pop(name, None)
+
+
+def _reached(action: Action, phase: Phase, seen: Observation, now: datetime) -> Event:
+    at = seen.started_at or now
+    notes = tuple(Note(at, text) for text in seen.notes) if not action.logged else ()
+    return Event(action.id.name, action.attempt, phase, 0, at, logged=True, notes=notes)
+
+
+def _story(
+    action: Action, phase: Phase, failure: Failure | None, seen: Observation, written: Written, now: datetime
+) -> Sequence[Event]:
+    """How an attempt ended, and that it ran, if it was over before that was written down."""
+    end = _end(action, phase, seen.ended_at or now, failure, written)
+    if seen.started_at is None or action.phase >= Phase.RUNNING:
+        return [end]
+    return [_reached(action, Phase.RUNNING, seen, now), end]
+
+
+def _end(action: Action, phase: Phase, at: datetime, failure: Failure | None, written: Written | None = None) -> Event:
+    left = written or Written()
+    return Event(
+        action=action.id.name,
+        attempt=action.attempt,
+        phase=phase,
+        version=0,
+        at=at,
+        failure=failure,
+        output_uri=f"{action.output_uri}/outputs.pb" if left.outputs else "",
+        report_uri=f"{action.output_uri}/report.html" if left.report else "",
+        logged=written is not None,
+    )

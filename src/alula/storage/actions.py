@@ -1,0 +1,211 @@
+"""Actions and their events. Every change of a row appends the event that says why, in the same transaction."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from alula.core.action import Action, Event, NewAction
+from alula.core.errors import Stale
+from alula.core.ids import ActionId
+from alula.core.phase import TERMINAL, Phase
+from alula.storage import rows
+from alula.storage.changes import Change
+from alula.storage.database import Tx
+
+SELECT = """
+    SELECT a.*, r.project, r.domain, r.name AS run_name, r.org
+    FROM actions a JOIN runs r ON r.key = a.run
+"""
+_TERMINAL = ", ".join(str(int(phase)) for phase in sorted(TERMINAL))
+
+
+async def find(tx: Tx, action: ActionId) -> Action | None:
+    """An action by its name."""
+    run = action.run
+    row = await tx.one(
+        SELECT + "WHERE r.project = :project AND r.domain = :domain AND r.name = :run AND a.name = :name",
+        {"project": run.project, "domain": run.domain, "run": run.name, "name": action.name},
+    )
+    return rows.action(row) if row else None
+
+
+async def get(tx: Tx, run: int, name: str) -> Action | None:
+    """An action by its key."""
+    row = await tx.one(SELECT + "WHERE a.run = :run AND a.name = :name", {"run": run, "name": name})
+    return rows.action(row) if row else None
+
+
+async def children_after(tx: Tx, run: int, parent: str, seq: int, limit: int) -> list[Action]:
+    """The direct children that changed after ``seq``, each as it is now, in the order of their last change."""
+    found = await tx.all(
+        SELECT + "WHERE a.run = :run AND a.parent = :parent AND a.seq > :seq ORDER BY a.seq LIMIT :limit",
+        {"run": run, "parent": parent, "seq": seq, "limit": limit},
+    )
+    return [rows.action(row) for row in found]
+
+
+async def changed_after(tx: Tx, run: int, seq: int, limit: int) -> list[Action]:
+    """The actions of a run that changed after ``seq``, each as it is now, in the order of their last change."""
+    found = await tx.all(
+        SELECT + "WHERE a.run = :run AND a.seq > :seq ORDER BY a.seq LIMIT :limit",
+        {"run": run, "seq": seq, "limit": limit},
+    )
+    return [rows.action(row) for row in found]
+
+
+async def descendants(tx: Tx, run: int, name: str) -> list[Action]:
+    """Everything below an action that has not ended, nearest first."""
+    found = await tx.all(
+        f"""
+        WITH RECURSIVE below (name, depth) AS (
+            SELECT name, 1 FROM actions WHERE run = :run AND parent = :name
+            UNION
+            SELECT c.name, b.depth + 1 FROM below b JOIN actions c ON c.run = :run AND c.parent = b.name
+        )
+        {SELECT} JOIN below ON below.name = a.name
+        WHERE a.run = :run AND a.phase NOT IN ({_TERMINAL}) ORDER BY below.depth
+        """,  # noqa: S608
+        {"run": run, "name": name},
+    )
+    return [rows.action(row) for row in found]
+
+
+async def queue(tx: Tx) -> list[Action]:
+    """Every task action that has not ended: the queue. Oldest run first."""
+    found = await tx.all(SELECT + "WHERE a.kind = 1 AND a.phase IN (1, 2, 3, 4, 9) ORDER BY a.run, a.name")
+    return [rows.action(row) for row in found]
+
+
+async def events(tx: Tx, run: int, name: str) -> list[Event]:
+    """Everything that happened to an action, in order."""
+    found = await tx.all(
+        "SELECT * FROM events WHERE run = :run AND action = :action ORDER BY seq", {"run": run, "action": name}
+    )
+    return [rows.event(row) for row in found]
+
+
+async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec: bytes, now: datetime) -> None:
+    """Write a new action and its first event. ``spec`` is the digest of a stored spec."""
+    first = Phase.RUNNING if new.phase.terminal else new.phase
+    seq = await _append(tx, run, Event(new.name, 1, first, 0, new.started_at or now), now)
+    if new.phase.terminal:  # a trace is told of when it is over: keep both its ends
+        ended = Event(new.name, 1, new.phase, 0, new.ended_at or now, failure=new.failure, output_uri=new.output_uri)
+        seq = await _append(tx, run, ended, now)
+    await tx.execute(
+        """
+        INSERT INTO actions VALUES (
+            :run, :name, :parent, :kind, :grp, :phase, 1, 0, :seq, :parent_attempt, :created_at, :started_at, :ended_at,
+            :now, NULL, 0, 0, 0, '', :input_uri, :output_uri, :base_uri, :failure, :policy, :spec,
+            :task_project, :task_domain, :task_name, :task_version, :task_type, :short_name, :environment)
+        """,
+        {
+            "run": run,
+            "name": new.name,
+            "parent": new.parent,
+            "kind": int(new.kind),
+            "grp": new.group,
+            "phase": int(new.phase),
+            "seq": seq,
+            "parent_attempt": parent_attempt,
+            "created_at": rows.micros(new.started_at or now),
+            "started_at": rows.micros_or_none(new.started_at),
+            "ended_at": rows.micros_or_none((new.ended_at or now) if new.phase.terminal else None),
+            "now": rows.micros(now),
+            "input_uri": new.input_uri,
+            "output_uri": new.output_uri,
+            "base_uri": new.base_uri,
+            "failure": rows.failure_text(new.failure),
+            "policy": rows.policy_text(new.policy),
+            "spec": spec,
+            "task_project": new.task.project,
+            "task_domain": new.task.domain,
+            "task_name": new.task.name,
+            "task_version": new.task.version,
+            "task_type": new.task.type,
+            "short_name": new.task.short_name,
+            "environment": new.task.environment,
+        },
+    )
+    tx.touch([Change(run, new.name, new.parent or "")])
+
+
+async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
+    """Append what happened and replace the row by ``new``, whose version is counted here.
+
+    Raises:
+        Stale: the row is no longer ``old`` (another attempt, or another version): look again.
+    """
+    seq = old.seq
+    version = old.version
+    for event in happened:
+        version += 1
+        seq = await _append(tx, old.run_key, replace(event, version=version), now)
+    if new.attempt != old.attempt:
+        version = 0
+    new = replace(new, seq=seq, version=version)
+    changed = await tx.execute(
+        """
+        UPDATE actions SET phase = :phase, attempt = :attempt, version = :version, seq = :seq,
+            parent_attempt = :parent_attempt, started_at = :started_at, ended_at = :ended_at, updated_at = :now,
+            not_before = :not_before, user_failures = :user_failures, system_failures = :system_failures,
+            logged = :logged, abort_reason = :abort_reason, output_uri = :output_uri, failure = :failure
+        WHERE run = :run AND name = :name AND attempt = :old_attempt AND version = :old_version
+        """,
+        _columns(new) | {"now": rows.micros(now), "old_attempt": old.attempt, "old_version": old.version},
+    )
+    if not changed:
+        raise Stale(f"{old.id} has moved on")
+    tx.touch([Change(new.run_key, new.id.name, new.parent or "")])
+    return new
+
+
+async def append(tx: Tx, action: Action, event: Event, now: datetime) -> None:
+    """Append an event that changes nothing but the attempt's story (notes, a late report)."""
+    seq = await _append(tx, action.run_key, event, now)
+    await tx.execute(
+        "UPDATE actions SET seq = :seq, updated_at = :now WHERE run = :run AND name = :name",
+        {"seq": seq, "now": rows.micros(now), "run": action.run_key, "name": action.id.name},
+    )
+    tx.touch([Change(action.run_key, action.id.name, action.parent or "")])
+
+
+async def _append(tx: Tx, run: int, event: Event, now: datetime) -> int:
+    row = await tx.one("UPDATE runs SET seq = seq + 1 WHERE key = :run RETURNING seq", {"run": run})
+    assert row is not None, "an event belongs to a run that exists"
+    seq: int = row["seq"]
+    await tx.execute(
+        "INSERT INTO events VALUES (:run, :seq, :action, :attempt, :phase, :version, :at, :detail)",
+        {
+            "run": run,
+            "seq": seq,
+            "action": event.action,
+            "attempt": event.attempt,
+            "phase": int(event.phase),
+            "version": event.version,
+            "at": rows.micros(event.at),
+            "detail": rows.event_detail(event),
+        },
+    )
+    return seq
+
+
+def _columns(action: Action) -> dict[str, Any]:
+    return {
+        "run": action.run_key,
+        "name": action.id.name,
+        "phase": int(action.phase),
+        "attempt": action.attempt,
+        "version": action.version,
+        "seq": action.seq,
+        "parent_attempt": action.parent_attempt,
+        "started_at": rows.micros_or_none(action.started_at),
+        "ended_at": rows.micros_or_none(action.ended_at),
+        "not_before": rows.micros_or_none(action.not_before),
+        "user_failures": action.user_failures,
+        "system_failures": action.system_failures,
+        "logged": int(action.logged),
+        "abort_reason": action.abort_reason,
+        "output_uri": action.output_uri,
+        "failure": rows.failure_text(action.failure),
+    }

@@ -1,0 +1,99 @@
+"""Who wants to know that something changed. A change says "look now"; what it is now, the rows say."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from alula.core.ids import ROOT
+
+
+class Change(NamedTuple):
+    """An action's row changed. ``parent`` is "" for a root."""
+
+    run: int
+    action: str
+    parent: str
+
+
+Topic = tuple[int, str | None, str | None]
+
+
+def everything() -> Topic:
+    """Every change of every run."""
+    return (-1, None, None)
+
+
+def of_roots() -> Topic:
+    """The root action of every run."""
+    return (-1, ROOT, None)
+
+
+def of_run(run: int) -> Topic:
+    """Every change in one run."""
+    return (run, None, None)
+
+
+def of_action(run: int, action: str) -> Topic:
+    """One action."""
+    return (run, action, None)
+
+
+def of_children(run: int, parent: str) -> Topic:
+    """The direct children of one action."""
+    return (run, None, parent)
+
+
+@dataclass(eq=False, slots=True)
+class Watch:
+    """What changed since it was last asked: a set, so that a slow reader costs no more than what exists."""
+
+    _pending: set[Change] = field(default_factory=set)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def next(self) -> set[Change]:
+        """Wait until something changed; what did, each once."""
+        await self._woken.wait()
+        self._woken.clear()
+        pending, self._pending = self._pending, set()
+        return pending
+
+    def tell(self, change: Change) -> None:
+        self._pending.add(change)
+        self._woken.set()
+
+
+class Changes:
+    """Subscribe inside a ``with``, then read the rows: what is committed after that is told, or was read."""
+
+    def __init__(self) -> None:
+        self._watches: dict[Topic, set[Watch]] = {}
+
+    @contextmanager
+    def watch(self, topic: Topic) -> Iterator[Watch]:
+        watch = Watch()
+        self._watches.setdefault(topic, set()).add(watch)
+        try:
+            yield watch
+        finally:
+            watches = self._watches[topic]
+            watches.discard(watch)
+            if not watches:
+                del self._watches[topic]
+
+    def publish(self, changes: Iterable[Change]) -> None:
+        """Tell every watch concerned. Called on the event loop, after the commit."""
+        for change in changes:
+            for topic in _topics(change):
+                for watch in self._watches.get(topic, ()):
+                    watch.tell(change)
+
+
+def _topics(change: Change) -> Iterator[Topic]:
+    yield everything()
+    yield of_run(change.run)
+    yield of_action(change.run, change.action)
+    yield of_children(change.run, change.parent)
+    if change.action == ROOT:
+        yield of_roots()

@@ -1,0 +1,132 @@
+"""Pages of rows: filters and sorts over an allow-list, and keyset tokens: pages stay right while rows change."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alula.core.errors import Invalid
+from alula.core.pages import Order, Page, Test, Where
+from alula.storage.database import Row
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200  # upstream's
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A field that callers may name: its SQL (never NULL), and how a value given as text is read."""
+
+    sql: str
+    read: Callable[[str], Any] = str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A kind of list. ``unique`` are the fields that tell any two rows apart: they end every order."""
+
+    select: str
+    columns: Mapping[str, Column]
+    unique: tuple[str, ...]
+    default: tuple[Order, ...]
+
+    def query(self, page: Page, scope: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any], "Keys"]:
+        """The statement for one page (one row more than asked for, to know whether there is another)."""
+        limit = _limit(page.limit)
+        order = self._order(page.order)
+        bound = dict(values)
+        conditions = [scope] if scope else []
+        conditions += [self._condition(where, i, bound) for i, where in enumerate(page.where)]
+        if page.token:
+            conditions.append(self._after(order, page.token, bound))
+        keys = ", ".join(f"{self._column(o.field).sql} AS key_{i}" for i, o in enumerate(order))
+        by = ", ".join(f"{self._column(o.field).sql} {'DESC' if o.descending else 'ASC'}" for o in order)
+        text = self.select.replace("/*keys*/", f", {keys}")
+        where_text = f" WHERE {' AND '.join(f'({c})' for c in conditions)}" if conditions else ""
+        return f"{text}{where_text} ORDER BY {by} LIMIT {limit + 1}", bound, Keys(limit, len(order))
+
+    def _order(self, asked: Sequence[Order]) -> tuple[Order, ...]:
+        order = tuple(asked) or self.default
+        named = {o.field for o in order}
+        return order + tuple(Order(f, descending=order[-1].descending) for f in self.unique if f not in named)
+
+    def _column(self, name: str) -> Column:
+        column = self.columns.get(name)
+        if column is None:
+            raise Invalid(f"{name!r} is not a field of this list; it has: {', '.join(sorted(self.columns))}")
+        return column
+
+    def _condition(self, where: Where, number: int, bound: dict[str, Any]) -> str:
+        column = self._column(where.field)
+        if where.test in (Test.EXISTS, Test.NOT_EXISTS):
+            return f"{column.sql} {'<>' if where.test is Test.EXISTS else '='} ''"
+        names = [f"w{number}_{i}" for i in range(len(where.values))]
+        if not names:
+            raise Invalid(f"the filter on {where.field!r} has no values")
+        read = str if where.test in _PATTERNS else column.read
+        try:
+            bound |= {name: read(value) for name, value in zip(names, where.values, strict=True)}
+        except ValueError as error:
+            raise Invalid(f"the filter on {where.field!r} has a value that does not fit: {error}") from error
+        if where.test in (Test.VALUE_IN, Test.VALUE_NOT_IN):
+            negation = "NOT " if where.test is Test.VALUE_NOT_IN else ""
+            return f"{column.sql} {negation}IN ({', '.join(f':{n}' for n in names)})"
+        if len(names) > 1:
+            raise Invalid(f"the filter on {where.field!r} takes one value; use VALUE_IN for several")
+        if where.test in _PATTERNS:
+            return _PATTERNS[where.test].format(column=column.sql, value=f":{names[0]}")
+        return f"{column.sql} {where.test.value} :{names[0]}"
+
+    def _after(self, order: Sequence[Order], token: str, bound: dict[str, Any]) -> str:
+        """Rows behind the token's in this order: (a > x) or (a = x and b > y) or ..."""
+        last = _decode(token, len(order))
+        bound |= {f"k{i}": value for i, value in enumerate(last)}
+        branches = []
+        for i, o in enumerate(order):
+            equal = [f"{self._column(p.field).sql} = :k{j}" for j, p in enumerate(order[:i])]
+            beyond = f"{self._column(o.field).sql} {'<' if o.descending else '>'} :k{i}"
+            branches.append(" AND ".join([*equal, beyond]))
+        return " OR ".join(f"({branch})" for branch in branches)
+
+
+# instr() has no wildcards to escape, and is exact about case, as LIKE in SQLite is not.
+_PATTERNS = {
+    Test.CONTAINS: "instr({column}, {value}) > 0",
+    Test.CONTAINS_CASE_INSENSITIVE: "instr(lower({column}), lower({value})) > 0",
+    Test.ENDS_WITH: "substr({column}, -length({value})) = {value}",
+    Test.NOT_ENDS_WITH: "substr({column}, -length({value})) <> {value}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Cuts a page out of what the statement found."""
+
+    limit: int
+    count: int
+
+    def cut(self, found: Sequence[Row]) -> tuple[Sequence[Row], str]:
+        """The rows of the page and the token of the next ("" at the end)."""
+        if len(found) <= self.limit:
+            return found, ""
+        page = found[: self.limit]
+        values = [page[-1][f"key_{i}"] for i in range(self.count)]
+        return page, base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def _limit(asked: int) -> int:
+    if asked > MAX_LIMIT:
+        raise Invalid(f"request.limit: {asked} is over {MAX_LIMIT}; ask for fewer and follow the token")
+    return asked or DEFAULT_LIMIT
+
+
+def _decode(token: str, count: int) -> list[Any]:
+    try:
+        values = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, binascii.Error):
+        values = None
+    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, str | int) for v in values):
+        raise Invalid("request.token: not a token of this list, or the sort order changed; start from the first page")
+    return values

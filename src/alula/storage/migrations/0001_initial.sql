@@ -1,0 +1,102 @@
+-- Times are microseconds since the epoch, UTC. Specs and run specs are opaque bytes: only `wire` opens them.
+
+CREATE TABLE projects (
+    name        TEXT PRIMARY KEY,
+    title       TEXT NOT NULL,
+    description TEXT NOT NULL,
+    labels      TEXT NOT NULL,
+    state       INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    updated_at  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE specs (
+    digest BLOB PRIMARY KEY,
+    body   BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE tasks (
+    project     TEXT NOT NULL,
+    domain      TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    version     TEXT NOT NULL,
+    org         TEXT NOT NULL,
+    short_name  TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    description TEXT NOT NULL,
+    entrypoint  INTEGER NOT NULL,
+    spec        BLOB NOT NULL REFERENCES specs (digest),
+    created_at  INTEGER NOT NULL,
+    updated_at  INTEGER NOT NULL,
+    PRIMARY KEY (project, domain, name, version)
+) WITHOUT ROWID;
+CREATE INDEX tasks_by_age ON tasks (project, domain, name, created_at);
+
+CREATE TABLE runs (
+    key        INTEGER PRIMARY KEY,
+    project    TEXT NOT NULL,
+    domain     TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    org        TEXT NOT NULL,
+    digest     BLOB NOT NULL,   -- of the request that created it: the same request again is the same run
+    run_spec   BLOB NOT NULL,
+    source     INTEGER NOT NULL,
+    starts_at  INTEGER NOT NULL, -- what every action of the run sees as its start, whenever it is tried
+    created_at INTEGER NOT NULL,
+    seq        INTEGER NOT NULL, -- of its last event
+    UNIQUE (project, domain, name)
+);
+CREATE INDEX runs_by_age ON runs (project, domain, created_at, name);
+
+CREATE TABLE actions (
+    run             INTEGER NOT NULL REFERENCES runs (key),
+    name            TEXT NOT NULL,
+    parent          TEXT,
+    kind            INTEGER NOT NULL,
+    grp             TEXT NOT NULL,
+    phase           INTEGER NOT NULL,
+    attempt         INTEGER NOT NULL,
+    version         INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    parent_attempt  INTEGER NOT NULL, -- the parent's attempt that asked for it
+    created_at      INTEGER NOT NULL,
+    started_at      INTEGER,
+    ended_at        INTEGER,
+    updated_at      INTEGER NOT NULL,
+    not_before      INTEGER,
+    user_failures   INTEGER NOT NULL,
+    system_failures INTEGER NOT NULL,
+    logged          INTEGER NOT NULL,
+    abort_reason    TEXT NOT NULL,
+    input_uri       TEXT NOT NULL,
+    output_uri      TEXT NOT NULL,
+    base_uri        TEXT NOT NULL,
+    failure         TEXT,
+    policy          TEXT NOT NULL,
+    spec            BLOB NOT NULL REFERENCES specs (digest),
+    task_project    TEXT NOT NULL,
+    task_domain     TEXT NOT NULL,
+    task_name       TEXT NOT NULL,
+    task_version    TEXT NOT NULL,
+    task_type       TEXT NOT NULL,
+    short_name      TEXT NOT NULL,
+    environment     TEXT NOT NULL,
+    PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+CREATE INDEX actions_by_parent ON actions (run, parent, seq);
+CREATE INDEX actions_by_seq ON actions (run, seq);
+-- The queue: what a reconciler has work with. kind 1 is a task; the other phases are terminal.
+CREATE INDEX actions_queue ON actions (run, name) WHERE kind = 1 AND phase IN (1, 2, 3, 4, 9);
+
+CREATE TABLE events (
+    run     INTEGER NOT NULL REFERENCES runs (key),
+    seq     INTEGER NOT NULL,
+    action  TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    phase   INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    detail  TEXT NOT NULL,
+    PRIMARY KEY (run, seq)
+) WITHOUT ROWID;
+CREATE INDEX events_by_action ON events (run, action, seq);

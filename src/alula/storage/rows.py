@@ -1,0 +1,118 @@
+"""Between rows and the values of `core`. Nothing here decides."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from alula.core.action import Action, Blame, Event, Failure, Kind, Note, Policy, TaskRef
+from alula.core.ids import ActionId, RunId
+from alula.core.phase import Phase
+from alula.storage.database import Row
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(at: datetime) -> int:
+    """A time as it is stored: whole microseconds since the epoch."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def micros_or_none(at: datetime | None) -> int | None:
+    return None if at is None else micros(at)
+
+
+def time(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def time_or_none(value: int | None) -> datetime | None:
+    return None if value is None else time(value)
+
+
+def failure_text(failure: Failure | None) -> str | None:
+    return None if failure is None else json.dumps(asdict(failure))
+
+
+def failure(text: str | None) -> Failure | None:
+    if text is None:
+        return None
+    fields = json.loads(text)
+    return Failure(**(fields | {"blame": Blame(fields["blame"])}))
+
+
+def policy_text(policy: Policy) -> str:
+    return json.dumps(asdict(policy))
+
+
+def action(row: Row) -> Action:
+    """A row of `actions` joined with its run's name (see `actions.SELECT`)."""
+    return Action(
+        run_key=row["run"],
+        id=ActionId(RunId(row["project"], row["domain"], row["run_name"]), row["name"]),
+        org=row["org"],
+        parent=row["parent"],
+        kind=Kind(row["kind"]),
+        group=row["grp"],
+        phase=Phase(row["phase"]),
+        attempt=row["attempt"],
+        version=row["version"],
+        seq=row["seq"],
+        parent_attempt=row["parent_attempt"],
+        created_at=time(row["created_at"]),
+        started_at=time_or_none(row["started_at"]),
+        ended_at=time_or_none(row["ended_at"]),
+        not_before=time_or_none(row["not_before"]),
+        user_failures=row["user_failures"],
+        system_failures=row["system_failures"],
+        logged=bool(row["logged"]),
+        abort_reason=row["abort_reason"],
+        input_uri=row["input_uri"],
+        output_uri=row["output_uri"],
+        base_uri=row["base_uri"],
+        failure=failure(row["failure"]),
+        policy=Policy(**json.loads(row["policy"])),
+        task=TaskRef(
+            project=row["task_project"],
+            domain=row["task_domain"],
+            name=row["task_name"],
+            version=row["task_version"],
+            type=row["task_type"],
+            short_name=row["short_name"],
+            environment=row["environment"],
+        ),
+        spec=row["spec"],
+    )
+
+
+def event_detail(event: Event) -> str:
+    """What an event says beyond its columns; empty things are left out."""
+    detail: dict[str, Any] = {}
+    if event.failure is not None:
+        detail["failure"] = asdict(event.failure)
+    for name in ("output_uri", "report_uri", "logged", "cluster"):
+        if value := getattr(event, name):
+            detail[name] = value
+    if event.notes:
+        detail["notes"] = [[micros(note.at), note.text] for note in event.notes]
+    return json.dumps(detail)
+
+
+def event(row: Row) -> Event:
+    detail = json.loads(row["detail"])
+    fields = detail.get("failure")
+    return Event(
+        action=row["action"],
+        attempt=row["attempt"],
+        phase=Phase(row["phase"]),
+        version=row["version"],
+        at=time(row["at"]),
+        seq=row["seq"],
+        failure=Failure(**(fields | {"blame": Blame(fields["blame"])})) if fields else None,
+        output_uri=detail.get("output_uri", ""),
+        report_uri=detail.get("report_uri", ""),
+        logged=detail.get("logged", False),
+        cluster=detail.get("cluster", ""),
+        notes=tuple(Note(time(at), text) for at, text in detail.get("notes", ())),
+    )

@@ -1,0 +1,132 @@
+"""Runs: what all actions of one have in common."""
+
+from datetime import datetime
+
+from alula.core.action import Action
+from alula.core.ids import ROOT, RunId
+from alula.core.pages import Order, Page
+from alula.core.run import Run, RunScope
+from alula.storage import rows
+from alula.storage.actions import SELECT
+from alula.storage.database import Row, Tx
+from alula.storage.listing import Column, Listing
+
+
+def _run(row: Row) -> Run:
+    return Run(
+        key=row["key"],
+        id=RunId(row["project"], row["domain"], row["name"]),
+        org=row["org"],
+        digest=row["digest"],
+        spec=row["run_spec"],
+        source=row["source"],
+        starts_at=rows.time(row["starts_at"]),
+        created_at=rows.time(row["created_at"]),
+        seq=row["seq"],
+    )
+
+
+async def find(tx: Tx, run: RunId) -> Run | None:
+    """A run by its name."""
+    row = await tx.one(
+        "SELECT * FROM runs WHERE project = :project AND domain = :domain AND name = :name",
+        {"project": run.project, "domain": run.domain, "name": run.name},
+    )
+    return _run(row) if row else None
+
+
+async def get(tx: Tx, key: int) -> Run | None:
+    """A run by its key."""
+    row = await tx.one("SELECT * FROM runs WHERE key = :key", {"key": key})
+    return _run(row) if row else None
+
+
+async def insert(tx: Tx, run: Run) -> int:
+    """Write a new run (its ``key`` and ``seq`` are given here); its key."""
+    row = await tx.one(
+        """
+        INSERT INTO runs (project, domain, name, org, digest, run_spec, source, starts_at, created_at, seq)
+        VALUES (:project, :domain, :name, :org, :digest, :spec, :source, :starts_at, :created_at, 0) RETURNING key
+        """,
+        {
+            "project": run.id.project,
+            "domain": run.id.domain,
+            "name": run.id.name,
+            "org": run.org,
+            "digest": run.digest,
+            "spec": run.spec,
+            "source": run.source,
+            "starts_at": rows.micros(run.starts_at),
+            "created_at": rows.micros(run.created_at),
+        },
+    )
+    assert row is not None
+    key: int = row["key"]
+    return key
+
+
+def _moment(text: str) -> int:
+    at = datetime.fromisoformat(text)
+    return rows.micros(at if at.tzinfo else at.astimezone())
+
+
+_FIELDS = {
+    "phase": Column("a.phase", int),
+    "created_at": Column("a.created_at", _moment),
+    "updated_at": Column("a.updated_at", _moment),
+    "ended_at": Column("coalesce(a.ended_at, 0)", _moment),
+    "attempts": Column("a.attempt", int),
+    "action_type": Column("a.kind", int),
+    "action_group": Column("a.grp"),
+    "parent_name": Column("coalesce(a.parent, '')"),
+    "parent_action_name": Column("coalesce(a.parent, '')"),
+    "run_name": Column("r.name"),
+    "run_source": Column("r.source", int),
+    "task_project": Column("a.task_project"),
+    "task_domain": Column("a.task_domain"),
+    "task_name": Column("a.task_name"),
+    "task_version": Column("a.task_version"),
+    "task_type": Column("a.task_type"),
+    "task_short_name": Column("a.short_name"),
+    "environment_name": Column("a.environment"),
+    "function_name": Column("a.task_name"),
+}
+_SELECT = SELECT.replace("r.org\n", "r.org /*keys*/\n")
+_RUNS = Listing(
+    select=_SELECT,
+    columns=_FIELDS | {"name": Column("r.name")},
+    unique=("created_at", "run_name", "task_project"),
+    default=(Order("created_at", descending=True),),
+)
+_ACTIONS = Listing(
+    select=_SELECT,
+    columns=_FIELDS | {"name": Column("a.name")},
+    unique=("created_at", "name"),
+    default=(Order("created_at", descending=False),),
+)
+
+
+async def page(tx: Tx, scope: RunScope, asked: Page) -> tuple[list[Action], str]:
+    """One page of runs, each as its root action, and the token of the next."""
+    columns = {
+        "r.project": scope.project,
+        "r.domain": scope.domain,
+        "a.task_project": scope.task_project,
+        "a.task_domain": scope.task_domain,
+        "a.task_name": scope.task_name,
+        "a.task_version": scope.task_version,
+    }
+    used = [(sql, value) for sql, value in columns.items() if value]
+    conditions = [f"a.name = '{ROOT}'", *(f"{sql} = :s{i}" for i, (sql, _) in enumerate(used))]
+    if scope.paused:
+        conditions.append("EXISTS (SELECT 1 FROM actions p WHERE p.run = a.run AND p.phase = 9)")
+    sql, values, keys = _RUNS.query(asked, " AND ".join(conditions), {f"s{i}": v for i, (_, v) in enumerate(used)})
+    found, token = keys.cut(await tx.all(sql, values))
+    return [rows.action(row) for row in found], token
+
+
+async def page_of_actions(tx: Tx, run: int, asked: Page) -> tuple[list[Action], str]:
+    """One page of a run's actions and the token of the next."""
+    sql, values, keys = _ACTIONS.query(asked, "a.run = :run", {"run": run})
+    found, token = keys.cut(await tx.all(sql, values))
+    return [rows.action(row) for row in found], token

@@ -1,0 +1,32 @@
+"""Identifiers. What a client calls its organisation is echoed, and means nothing else here."""
+
+from flyteidl2.common import identifier_pb2
+from flyteidl2.task import task_definition_pb2
+
+from alula.core.ids import ActionId, RunId, TaskId
+
+
+def run(message: identifier_pb2.RunIdentifier) -> RunId:
+    return RunId(message.project, message.domain, message.name)
+
+
+def action(message: identifier_pb2.ActionIdentifier) -> ActionId:
+    return ActionId(run(message.run), message.name)
+
+
+def task(message: task_definition_pb2.TaskIdentifier) -> TaskId:
+    return TaskId(message.project, message.domain, message.name, message.version)
+
+
+def run_message(value: RunId, org: str) -> identifier_pb2.RunIdentifier:
+    return identifier_pb2.RunIdentifier(org=org, project=value.project, domain=value.domain, name=value.name)
+
+
+def action_message(value: ActionId, org: str) -> identifier_pb2.ActionIdentifier:
+    return identifier_pb2.ActionIdentifier(run=run_message(value.run, org), name=value.name)
+
+
+def task_message(value: TaskId, org: str) -> task_definition_pb2.TaskIdentifier:
+    return task_definition_pb2.TaskIdentifier(
+        org=org, project=value.project, domain=value.domain, name=value.name, version=value.version
+    )

@@ -1,0 +1,127 @@
+"""From a task's template to what an executor starts: command, arguments, environment (executor.md 5.2, 5.3)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
+
+from flyteidl2.core import literals_pb2, tasks_pb2
+from flyteidl2.task import run_pb2
+from google.protobuf.json_format import MessageToDict
+
+from alula.core.action import Action
+from alula.core.errors import LaunchRefused
+from alula.core.launch import Launch
+from alula.core.naming import attempt_name
+from alula.core.run import Run
+from alula.core.template import render
+from alula.wire import tasks
+from alula.wire.actions import output_prefix
+
+_ORG = "local"  # a0 insists on an organisation; clients mostly have none
+
+
+def launch(action: Action, run: Run, spec: bytes, surroundings: Mapping[str, str]) -> Launch:
+    """The launch of an action's current attempt. ``surroundings`` is how the task reaches this server.
+
+    Raises:
+        LaunchRefused: the template describes nothing that can be started.
+    """
+    template = tasks.spec(spec).task_template
+    container = _container(template)
+    run_spec = run_pb2.RunSpec.FromString(run.spec)
+    name = attempt_name(action.id, action.attempt)
+    words = render([*container.command, *container.args], _variables(action, run, run_spec))
+    if not words:
+        raise LaunchRefused(f"the task {action.task.name} has no command and no arguments: there is nothing to run")
+    env = {
+        **_pairs(container.env),
+        **_pairs(run_spec.envs.values),
+        **surroundings,
+        **_identity(action, template, name),
+    }
+    return Launch(name=name, command=words, env=env, image=container.image)
+
+
+def _variables(action: Action, run: Run, run_spec: run_pb2.RunSpec) -> dict[str, str]:
+    prefix = output_prefix(action.base_uri, action.id.name, action.attempt)
+    previous = output_prefix(action.base_uri, action.id.name, action.attempt - 1)
+    return {
+        "input": action.input_uri,
+        "inputPrefix": action.input_uri.rpartition("/")[0],
+        "outputPrefix": prefix,
+        "rawOutputDataPrefix": run_spec.raw_data_storage.raw_data_prefix.rstrip("/") or f"{prefix}/raw",
+        "checkpointOutputPrefix": f"{prefix}/_flytecheckpoints",
+        "prevCheckpointPrefix": f"{previous}/_flytecheckpoints" if action.attempt > 1 else "",
+        "perRetryUniqueKey": f"a{action.attempt}",
+        "runName": run.id.name,
+        "actionName": action.id.name,
+        # The same for every action and attempt of the run: the names of child actions are hashes over it.
+        "runStartTime": run.starts_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def _identity(action: Action, template: tasks_pb2.TaskTemplate, name: str) -> dict[str, str]:
+    run = action.id.run
+    task = {
+        "PROJECT": template.id.project,
+        "DOMAIN": template.id.domain,
+        "NAME": template.id.name,
+        "VERSION": template.id.version,
+    }
+    return {
+        "FLYTE_INTERNAL_EXECUTION_ID": run.name,
+        "FLYTE_INTERNAL_EXECUTION_PROJECT": run.project,
+        "FLYTE_INTERNAL_EXECUTION_DOMAIN": run.domain,
+        **{f"FLYTE_INTERNAL_TASK_{key}": value for key, value in task.items()},
+        **{f"FLYTE_INTERNAL_{key}": value for key, value in task.items()},
+        "FLYTE_ATTEMPT_NUMBER": str(action.attempt - 1),
+        "ACTION_NAME": action.id.name,
+        "RUN_NAME": run.name,
+        "_U_RUN_BASE": action.base_uri,
+        "_U_ORG_NAME": _ORG,
+        "_F_PN": name,
+    }
+
+
+def _pairs(pairs: Iterable[literals_pb2.KeyValuePair]) -> dict[str, str]:
+    return {pair.key: pair.value for pair in pairs}
+
+
+def _container(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
+    """The container to run; of a pod, its primary one (a pod's other containers have no meaning for a process)."""
+    match template.WhichOneof("target"):
+        case "container":
+            return template.container
+        case "k8s_pod":
+            return _primary(template)
+        case _:
+            raise LaunchRefused(
+                f"task type {template.type!r} has no container; this server runs containers' commands as processes",
+                code="PluginNotFound",
+            )
+
+
+def _primary(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
+    pod = template.k8s_pod
+    name = pod.primary_container_name or template.config.get("primary_container_name", "")
+    spec = MessageToDict(pod.pod_spec)
+    for container in _dicts(spec.get("containers")):
+        if container.get("name") == name:
+            env = [
+                literals_pb2.KeyValuePair(key=str(pair.get("name", "")), value=str(pair.get("value", "")))
+                for pair in _dicts(container.get("env"))
+            ]
+            return tasks_pb2.Container(
+                image=str(container.get("image", "")),
+                command=_strings(container.get("command")),
+                args=_strings(container.get("args")),
+                env=env,
+            )
+    raise LaunchRefused(f"the pod has no container named {name!r}", code="PrimaryContainerNotFound")
+
+
+def _dicts(value: object) -> list[dict[str, object]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _strings(value: object) -> Sequence[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []

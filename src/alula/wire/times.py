@@ -1,0 +1,33 @@
+"""Times and durations."""
+
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def timestamp(at: datetime) -> Timestamp:
+    """A time as a message."""
+    micros = (at - _EPOCH) // timedelta(microseconds=1)
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+def optional(at: datetime | None) -> Timestamp | None:
+    return None if at is None else timestamp(at)
+
+
+def time(message: Timestamp) -> datetime:
+    """A message as a time, to the microsecond."""
+    return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)
+
+
+def seconds(message: Duration) -> float:
+    return message.seconds + message.nanos / 1e9
+
+
+def duration(value: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(value)
+    return message
