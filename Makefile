@@ -36,7 +36,7 @@ test: lint types ## lint, types, import floors and every test
 	@$(BIN)/pytest
 
 bench: $(READY) ## how fast, as medians and as ratios to a baseline of the same run
-	@$(BIN)/python tools/bench.py
+	@$(BIN)/python tools/bench
 
 docs: $(READY) ## regenerate what is generated in docs/
 	@$(BIN)/python tools/docs.py

@@ -1,12 +1,11 @@
 """`flyteidl2.dataproxy.DataProxyService`."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 
 from flyteidl2.common import identifier_pb2
 from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
 
-from alula.control.data import MAX_EXPIRY, Data, Sign
+from alula.control.data import Data, Sign
 from alula.control.logs import Logs
 from alula.core.errors import Invalid
 from alula.rpc.service import Context
@@ -49,7 +48,7 @@ class DataProxyService:
     async def create_download_link(
         self, request: pb.CreateDownloadLinkRequest, context: Context
     ) -> pb.CreateDownloadLinkResponse:
-        expires = _expiry(request)
+        expires = wire.expiry(request)
         source, sign = request.WhichOneof("source"), self._sign(context)
         if request.artifact_type == pb.ARTIFACT_TYPE_REPORT and source == "action_attempt_id":
             attempt = request.action_attempt_id
@@ -80,7 +79,3 @@ class DataProxyService:
     async def tail_logs(self, request: pb.TailLogsRequest, context: Context) -> AsyncIterator[pb.TailLogsResponse]:
         async for lines in self._logs.tail(ids.action(request.action_id), request.attempt):
             yield wire.logs_message(lines, request.attempt)
-
-
-def _expiry(request: pb.CreateDownloadLinkRequest) -> timedelta:
-    return request.expires_in.ToTimedelta() if request.HasField("expires_in") else MAX_EXPIRY

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 from alula.core.errors import DomainError
 from alula.rpc.asgi import Asgi, Receive, Scope, Send
@@ -39,7 +38,7 @@ def _refusal(scope: Scope) -> str | None:
     if _name(host) not in _LOOPBACK:
         return f"host {host!r} is not served: this server answers on localhost only"
     origin = headers.get(b"origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and origin.partition("://")[2] != host:
         return f"requests from {origin!r} are not served: only pages of this server itself may call it"
     return None
 

@@ -1,6 +1,6 @@
 """`flyteidl2.workflow.InternalRunService`: what executors elsewhere record. Outcomes travel inside the responses."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from flyteidl2.workflow import internal_run_service_pb2 as pb
 from google.rpc import status_pb2
@@ -39,7 +39,7 @@ class InternalRunService:
     async def update_action_status(
         self, request: pb.UpdateActionStatusRequest, context: Context
     ) -> pb.UpdateActionStatusResponse:
-        recorded = await self._record([wire.status_event(request)])
+        recorded = await self._record(wire.status_event(r) for r in [request])
         return pb.UpdateActionStatusResponse(action_id=request.action_id, status=recorded)
 
     async def update_action_status_stream(
@@ -52,17 +52,19 @@ class InternalRunService:
     async def record_action_events(
         self, request: pb.RecordActionEventsRequest, context: Context
     ) -> pb.RecordActionEventsResponse:
-        return pb.RecordActionEventsResponse(status=await self._record([wire.event(e) for e in request.events]))
+        return pb.RecordActionEventsResponse(status=await self._record(wire.event(e) for e in request.events))
 
     async def record_action_event_stream(
         self, requests: AsyncIterator[pb.RecordActionEventStreamRequest], context: Context
     ) -> AsyncIterator[pb.RecordActionEventStreamResponse]:
         async for message in requests:
             event = message.request.event
-            response = pb.RecordActionEventResponse(action_id=event.id, status=await self._record([wire.event(event)]))
+            recorded = await self._record(wire.event(e) for e in [event])
+            response = pb.RecordActionEventResponse(action_id=event.id, status=recorded)
             yield pb.RecordActionEventStreamResponse(response=response, nonce=message.nonce)
 
-    async def _record(self, reported: list[tuple[ActionId, Event]]) -> status_pb2.Status:
+    async def _record(self, reported: Iterable[tuple[ActionId, Event]]) -> status_pb2.Status:
+        """``reported`` is read here: what cannot be understood is an outcome, too, and ends no stream."""
         try:
             await self._attempts.record(reported)
         except DomainError as error:

@@ -70,7 +70,7 @@ def _plan_below(kind: Descriptor, above: frozenset[str]) -> _Plan:
     own = tuple(f.name for f in kind.fields if f.name in _ORG_FIELDS and f.type == FieldDescriptor.TYPE_STRING)
     below = []
     for field in kind.fields:
-        if field.message_type is not None and not field.is_repeated:
+        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
             plan = _plan_below(field.message_type, above | {kind.full_name})
             if plan.own or plan.below:
                 below.append((field.name, plan))
@@ -84,7 +84,10 @@ def _fill(message: Message, plan: _Plan) -> Iterator[tuple[Message, str]]:
             setattr(message, field, "default")
             yield message, field
     for field, below in plan.below:
-        if message.HasField(field):
+        if message.DESCRIPTOR.fields_by_name[field].is_repeated:
+            for one in getattr(message, field):
+                yield from _fill(one, below)
+        elif message.HasField(field):
             yield from _fill(getattr(message, field), below)
 
 

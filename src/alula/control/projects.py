@@ -39,8 +39,10 @@ class Projects:
         """Replace what is said of a project.
 
         Raises:
+            Invalid: there can be none of that name.
             NotFound: there is none of that name.
         """
+        _check(project.name)
         if not await self.database.write(lambda tx: store.update(tx, project, self.clock())):
             raise _missing(project.name)
 
@@ -48,8 +50,10 @@ class Projects:
         """A project, archived or not.
 
         Raises:
+            Invalid: there can be none of that name.
             NotFound: there is none of that name.
         """
+        _check(name)
         found = await self.database.read(lambda tx: store.find(tx, name))
         if found is None:
             raise _missing(name)

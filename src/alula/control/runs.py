@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from alula.base.clock import Clock
 from alula.blobs.store import Blobs
-from alula.blobs.uri import join
+from alula.blobs.uri import join, parse
 from alula.control.projects import Projects
 from alula.control.tasks import Tasks
 from alula.core import naming
@@ -56,12 +56,13 @@ class Runs:
         await self._projects.require(asked.project, asked.domain)
         run = RunId(asked.project, asked.domain, name)
         base = join(asked.base_dir or self._blobs.join("runs"), run.project, run.domain, run.name)
+        parse(base, self._blobs.bucket)
         input_uri = await self._input_uri(asked, spec)
         now = self._clock()
         row = Run(0, run, asked.org, digest, asked.run_spec, asked.source, asked.starts_at or now, now, 0)
         root = _root(spec, base, input_uri)
         created = await self._database.write(lambda tx: _create(tx, row, root, spec))
-        _log.info("run %s accepted: %s", run, root.task.name)
+        _log.debug("run %s accepted: %s", run, root.task.name)
         return created
 
     async def _input_uri(self, asked: Creation, spec: bytes) -> str:

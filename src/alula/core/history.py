@@ -4,19 +4,21 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alula.core.action import Attempt, Event, Transition
+from alula.core.phase import follows
 
 
 def attempts(events: Iterable[Event]) -> list[Attempt]:
     """The attempts of one action, first to last.
 
-    Within an attempt the first terminal event ends it; whatever was reported later changes nothing but its notes.
+    Within an attempt phases only go forward and the first terminal event ends it; what was reported later than that
+    changes nothing but its notes.
     """
     ordered = sorted(events, key=lambda e: (e.attempt, e.seq))
     return [_fold(number, list(group)) for number, group in groupby(ordered, key=lambda e: e.attempt)]
 
 
 def _fold(number: int, events: Sequence[Event]) -> Attempt:
-    counted = list(_until_terminal(events))
+    counted = list(_forward(events))
     last = counted[-1]
     start = counted[0].at
     return Attempt(
@@ -34,11 +36,13 @@ def _fold(number: int, events: Sequence[Event]) -> Attempt:
     )
 
 
-def _until_terminal(events: Sequence[Event]) -> Iterable[Event]:
+def _forward(events: Sequence[Event]) -> Iterable[Event]:
+    """The events that moved the attempt on: reports may come late, and take nothing back."""
+    reached = None
     for event in events:
-        yield event
-        if event.phase.terminal:
-            return
+        if reached is None or follows(reached, event.phase):
+            reached = event.phase
+            yield event
 
 
 def _transitions(events: Sequence[Event]) -> tuple[Transition, ...]:

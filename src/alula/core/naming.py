@@ -1,5 +1,6 @@
 """Names that this server gives, and the rules for names that clients give."""
 
+import base64
 import hashlib
 import re
 
@@ -9,7 +10,6 @@ from alula.core.ids import ActionId
 RUN_NAME_LIMIT = 30  # characters, `common.RunIdentifier.name`
 _RUN_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _UNSAFE = re.compile(r"[^a-z0-9-]+")
-_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _GENERATED = 20  # characters of a generated run name
 
 
@@ -23,13 +23,9 @@ def check_run_name(name: str) -> None:
 
 
 def run_name(seed: bytes) -> str:
-    """A run name made from 160 or more bits of randomness, or from what makes a request unique."""
-    number = int.from_bytes(hashlib.sha256(seed).digest(), "big")
-    digits = []
-    for _ in range(_GENERATED - 1):
-        number, digit = divmod(number, len(_ALPHABET))
-        digits.append(_ALPHABET[digit])
-    return "r" + "".join(digits)
+    """A run name: 95 bits of a hash over randomness, or over what makes a request unique."""
+    digits = base64.b32encode(hashlib.sha256(seed).digest()).decode().lower()
+    return f"r{digits[: _GENERATED - 1]}"
 
 
 def attempt_name(action: ActionId, attempt: int) -> str:

@@ -5,13 +5,18 @@ from datetime import datetime, timedelta
 from alula.core.action import Action, Blame, Failure, Policy
 from alula.core.verdict import Verdict
 
+_LONGEST = 365 * 86400.0  # seconds
+
 
 def delay(policy: Policy, retry: int) -> timedelta:
-    """How long the ``retry``-th retry (from 0) waits: ``min(base * factor**retry, cap)``."""
-    seconds = policy.backoff_base * policy.backoff_factor**retry
-    if policy.backoff_cap is not None:
-        seconds = min(seconds, policy.backoff_cap)
-    return timedelta(seconds=seconds)
+    """How long the ``retry``-th retry (from 0) waits: ``min(base * factor**retry, cap)``, and at most a year."""
+    cap = _LONGEST if policy.backoff_cap is None else min(policy.backoff_cap, _LONGEST)
+    if not policy.backoff_base:
+        return timedelta(0)
+    try:
+        return timedelta(seconds=min(policy.backoff_base * policy.backoff_factor**retry, cap))
+    except OverflowError:  # more than a float holds
+        return timedelta(seconds=cap)
 
 
 def next_try(action: Action, verdict: Verdict, now: datetime) -> datetime | None:

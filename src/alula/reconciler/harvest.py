@@ -1,8 +1,8 @@
 """What an attempt left in its output prefix."""
 
 from alula.blobs.store import Blobs
-from alula.core.action import Action
-from alula.core.errors import NotFound
+from alula.core.action import Action, Failure
+from alula.core.errors import Exhausted, Invalid, NotFound
 from alula.core.verdict import Written
 from alula.wire.actions import written_error
 
@@ -14,6 +14,8 @@ async def harvest(blobs: Blobs, action: Action) -> Written:
         error = written_error(await blobs.get(f"{prefix}/error.pb"))
     except NotFound:
         error = None
+    except (Invalid, Exhausted) as refusal:  # a prefix elsewhere, or something too large: it will not get better
+        return Written(Failure("UnreadableError", str(refusal), recoverable=False))
     return Written(
         error=error,
         outputs=await blobs.exists(f"{prefix}/outputs.pb"),

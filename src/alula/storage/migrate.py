@@ -15,6 +15,7 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
         Conflict: the file was written by a newer alula, or is not alula's.
     """
     _check_owner(connection)
+    connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it
     chain = sorted((f for f in _folder().iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     applied = connection.execute("PRAGMA user_version").fetchone()[0]
     if applied > len(chain):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from alula.core.action import Action, Blame, Event, Failure, Kind, Note, Policy, TaskRef
@@ -42,8 +43,14 @@ def failure(text: str | None) -> Failure | None:
     return Failure(**(fields | {"blame": Blame(fields["blame"])}))
 
 
-def policy_text(policy: Policy) -> str:
-    return json.dumps(asdict(policy))
+@lru_cache(maxsize=1024)  # there are few, and each is asked for with every row
+def policy_text(value: Policy) -> str:
+    return json.dumps(asdict(value))
+
+
+@lru_cache(maxsize=1024)
+def policy(text: str) -> Policy:
+    return Policy(**json.loads(text))
 
 
 def action(row: Row) -> Action:
@@ -72,7 +79,7 @@ def action(row: Row) -> Action:
         output_uri=row["output_uri"],
         base_uri=row["base_uri"],
         failure=failure(row["failure"]),
-        policy=Policy(**json.loads(row["policy"])),
+        policy=policy(row["policy"]),
         task=TaskRef(
             project=row["task_project"],
             domain=row["task_domain"],

@@ -14,9 +14,10 @@ from flyteidl2.workflow import (
     run_service_pb2,
     state_service_pb2,
 )
+from google.protobuf.message import DecodeError
 
 from alula.core.action import Action, Attempt, Blame, Details, Event, Failure, Kind, NewAction, Note, TaskRef
-from alula.core.errors import Invalid, Unsupported
+from alula.core.errors import Conflict, Invalid, Unsupported
 from alula.core.ids import ActionId
 from alula.core.phase import Phase
 from alula.wire import ids, tasks, times
@@ -37,6 +38,8 @@ def new_action(message: Enqueued) -> NewAction:
         return _task(name, parent, base, message)
     if kind == "trace":
         return _trace(name, parent, base, message)
+    if kind is None:
+        raise Invalid("spec: say what the action is: a task or a trace")
     raise Unsupported("conditions are not served by this version of alula yet: remove the condition, or upgrade")
 
 
@@ -58,7 +61,7 @@ def _task(name: str, parent: str, base: str, message: Enqueued) -> NewAction:
 
 def _trace(name: str, parent: str, base: str, message: Enqueued) -> NewAction:
     trace = message.trace
-    phase = Phase(trace.phase) if trace.phase else Phase.SUCCEEDED
+    phase = _told_phase("trace.phase", trace.phase) if trace.phase else Phase.SUCCEEDED
     failed = phase in (Phase.FAILED, Phase.TIMED_OUT)
     return NewAction(
         name=name,
@@ -217,16 +220,14 @@ def error_info(failure: Failure) -> run_definition_pb2.ErrorInfo:
 
 def event(message: run_definition_pb2.ActionEvent) -> tuple[ActionId, Event]:
     """Something an executor elsewhere reports of an attempt."""
-    if int(message.phase) not in set(Phase):
-        raise Invalid(f"events.phase: {message.phase} is not a phase")
     info = message.error_info
     reported = Event(
         action=message.id.name,
         attempt=message.attempt,
-        phase=Phase(message.phase),
+        phase=_told_phase("events.phase", message.phase),
         version=message.version,
         at=times.time(message.updated_time if message.HasField("updated_time") else message.reported_time),
-        failure=Failure(info.code, info.message, Blame(info.kind)) if message.HasField("error_info") else None,
+        failure=Failure(info.code, info.message, _told_blame(info.kind)) if message.HasField("error_info") else None,
         output_uri=message.outputs.output_uri,
         report_uri=message.outputs.report_uri,
         logged=message.HasField("log_context"),
@@ -237,26 +238,48 @@ def event(message: run_definition_pb2.ActionEvent) -> tuple[ActionId, Event]:
 
 
 def outputs(body: bytes) -> common_pb2.Outputs:
-    return common_pb2.Outputs.FromString(body)
+    """What an attempt wrote as its outputs. `Conflict` if that is something else."""
+    try:
+        return common_pb2.Outputs.FromString(body)
+    except DecodeError:
+        raise Conflict("the action's outputs cannot be read: its outputs.pb is no Outputs message") from None
 
 
 def inputs(body: bytes) -> common_pb2.Inputs:
-    return common_pb2.Inputs.FromString(body)
+    """What lies where an action's inputs are. `Conflict` if that is something else."""
+    try:
+        return common_pb2.Inputs.FromString(body)
+    except DecodeError:
+        raise Conflict("the action's inputs cannot be read: its inputs.pb is no Inputs message") from None
 
 
 def written_error(body: bytes) -> Failure:
-    """An attempt's error.pb."""
-    error = execution_pb2.ErrorDocument.FromString(body).error
+    """An attempt's error.pb. One that cannot be read is an error all the same."""
+    try:
+        error = execution_pb2.ErrorDocument.FromString(body).error
+    except DecodeError:
+        return Failure("UnreadableError", "the attempt wrote an error.pb that is no ErrorDocument: see its log")
     return Failure(
         code=error.code or "UnknownError",
         message=error.message,
-        blame=Blame(error.origin) if error.origin else Blame.USER,
+        blame=_told_blame(error.origin) or Blame.USER,
         recoverable=error.kind == execution_pb2.ContainerError.RECOVERABLE,
     )
 
 
 def _phase(phase: Phase) -> phase_pb2.ActionPhase:
     return cast("phase_pb2.ActionPhase", int(phase))
+
+
+def _told_phase(field: str, number: int) -> Phase:
+    """A phase as others tell of it."""
+    if number not in set(Phase):
+        raise Invalid(f"{field}: {number} is not a phase")
+    return Phase(number)
+
+
+def _told_blame(number: int) -> Blame:
+    return Blame(number) if number in set(Blame) else Blame.UNKNOWN
 
 
 def _blame(blame: Blame) -> execution_pb2.ExecutionError.ErrorKind:
@@ -276,7 +299,6 @@ def log_context_message(attempt: Attempt) -> run_service_pb2.GetActionLogContext
 def status_event(message: internal_run_service_pb2.UpdateActionStatusRequest) -> tuple[ActionId, Event]:
     """A status update, as the event it stands for."""
     told = message.status
-    if int(told.phase) not in set(Phase):
-        raise Invalid(f"status.phase: {told.phase} is not a phase")
+    phase = _told_phase("status.phase", told.phase)
     at = times.time(told.end_time if told.HasField("end_time") else told.start_time)
-    return ids.action(message.action_id), Event(message.action_id.name, max(1, told.attempts), Phase(told.phase), 0, at)
+    return ids.action(message.action_id), Event(message.action_id.name, max(1, told.attempts), phase, 0, at)

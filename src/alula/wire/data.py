@@ -22,8 +22,18 @@ def upload(message: pb.CreateUploadLocationRequest) -> Upload:
         filename=message.filename,
         root=message.filename_root,
         md5=message.content_md5,
-        expires=message.expires_in.ToTimedelta() if message.HasField("expires_in") else _DEFAULT_EXPIRY,
+        expires=expiry(message),
     )
+
+
+def expiry(message: pb.CreateUploadLocationRequest | pb.CreateDownloadLinkRequest) -> timedelta:
+    """How long a URL is to be good for; what no timedelta can hold is longer than any limit."""
+    if not message.HasField("expires_in"):
+        return _DEFAULT_EXPIRY
+    try:
+        return timedelta(seconds=times.seconds(message.expires_in))
+    except OverflowError:
+        return timedelta.max
 
 
 def upload_message(signed: Signed) -> pb.CreateUploadLocationResponse:

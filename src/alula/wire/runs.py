@@ -4,6 +4,7 @@ from flyteidl2.task import run_pb2
 from flyteidl2.workflow import run_definition_pb2, run_service_pb2
 
 from alula.core.action import Action, Details
+from alula.core.errors import Unsupported
 from alula.core.run import Creation, Run, RunScope
 from alula.wire import actions, ids, times
 
@@ -12,6 +13,8 @@ def creation(message: run_service_pb2.CreateRunRequest, request: str) -> Creatio
     """A request to create a run. ``request`` is the client's name for the request itself, or empty."""
     named = message.WhichOneof("id") == "run_id"
     task = message.WhichOneof("task")
+    if task == "trigger_name":
+        raise Unsupported("trigger_name: triggers are not served by this version of alula yet")
     return Creation(
         project=message.run_id.project if named else message.project_id.name,
         domain=message.run_id.domain if named else message.project_id.domain,
@@ -57,6 +60,8 @@ def scope(message: run_service_pb2.ListRunsRequest) -> RunScope:
                 task_version=version.version,
                 paused=paused,
             )
+        case "trigger_name":
+            raise Unsupported("trigger_name: triggers are not served by this version of alula yet")
         case _:
             return RunScope(paused=paused)
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from alula.core.errors import Invalid
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,8 +21,11 @@ def optional(at: datetime | None) -> Timestamp | None:
 
 
 def time(message: Timestamp) -> datetime:
-    """A message as a time, to the microsecond."""
-    return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)
+    """A message as a time, to the microsecond. `Invalid` outside the years 1 to 9999."""
+    try:
+        return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)
+    except OverflowError:
+        raise Invalid(f"{message.seconds} seconds since 1970 is no time: use the years 1 to 9999") from None
 
 
 def seconds(message: Duration) -> float:

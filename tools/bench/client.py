@@ -1,0 +1,37 @@
+"""A client as lean as one can be, so that what is measured is the server: Connect unary over kept-alive HTTP/1.1."""
+
+import asyncio
+from typing import Any, Self
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+
+class Lean:
+    """One connection; one call at a time."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+
+    async def call(self, method: MethodDescriptor, request: Message) -> Any:
+        body = request.SerializeToString()
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        self._writer.write(
+            f"POST {path} HTTP/1.1\r\nhost: localhost:{self._port}\r\ncontent-type: application/proto\r\n"
+            f"content-length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        answer = await self._reader.readexactly(length)
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(answer.decode())
+        return GetMessageClass(method.output_type).FromString(answer)
