@@ -66,8 +66,9 @@ from alula.rpc.health import Health
 from alula.rpc.reflection import reflection
 from alula.rpc.server import Server
 from alula.rpc.service import Service
+from alula.storage import heartbeat
 from alula.storage.changes import Changes
-from alula.storage.database import Database, Tx, connect
+from alula.storage.database import Database, connect
 from alula.storage.migrate import migrate
 
 BUCKET = "alula"
@@ -209,15 +210,10 @@ def _reader(blobs: Blobs) -> Callable[[str], Awaitable[bytes | None]]:
 
 def _readiness(database: Database, blobs: Blobs) -> Check:
     async def ready() -> None:
-        await database.write(_touch)
+        await database.write(lambda tx: heartbeat.write(tx, system_clock()))
         await blobs.ping()
 
     return ready
-
-
-async def _touch(tx: Tx) -> None:
-    """Go the whole way through the writer without changing anything."""
-    await tx.execute("UPDATE projects SET state = state WHERE name = ''")
 
 
 def _signer(blobs: Blobs, credentials: Credentials) -> SignFor:

@@ -1,8 +1,10 @@
-"""How long a trivial task takes, and whose CPU it costs: ``bench_launcher.py [fork|spawn] [tasks] [concurrency ...]``.
+"""How long a trivial task takes, and whose CPU it costs.
 
-Real `a0` runs of a task from a code bundle, inputs and outputs in local files. Prints one line per concurrency:
-attempts per second, the median time from submit to the first line of user code and to the observed end, and the CPU
-milliseconds per attempt of the child, the launcher, the recorder and this process.
+    python -m tests.executors.bench_launcher [fork|spawn] [file|s3] [tasks] [concurrency ...]
+
+Real `a0` runs of a task from a code bundle; inputs, bundle and outputs in local files or behind an S3 endpoint. Prints
+one line per concurrency: attempts per second, the time from submit to the first line of user code and to the observed
+end, and the CPU milliseconds per attempt of the child, the launcher, the recorder and this process.
 """
 
 import asyncio
@@ -12,13 +14,16 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import hello
-
 from alula.core.launch import Launch
-from alula.executors.process import records
+from alula.executors.process import records, tree
 from alula.executors.process.executor import ProcessExecutor
+
+from . import hello
 
 
 def cpu(pid: int) -> float:
@@ -26,33 +31,87 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(executor: ProcessExecutor, base: Path, archive: Path, count: int, width: int) -> None:
+class Storage:
+    """Where inputs and outputs are: a folder, or a bucket of the endpoint at ``port``."""
+
+    def __init__(self, folder: Path, port: int | None) -> None:
+        self.folder, self.port = folder, port
+        archive = hello.bundle(folder / "bundles")
+        self.archive = archive.read_bytes()
+        self.uri = str(archive) if port is None else f"s3://b/{archive.name}"
+        self.env = dict(hello.ENV)
+        if port is not None:
+            self.put(f"/b/{archive.name}", self.archive)
+            self.env |= {
+                "FLYTE_AWS_ENDPOINT": f"http://127.0.0.1:{port}", "FLYTE_AWS_ACCESS_KEY_ID": "k",
+                "FLYTE_AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1",
+            }  # fmt: skip
+
+    def put(self, path: str, content: bytes) -> None:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        urllib.request.urlopen(urllib.request.Request(url, content, method="PUT")).close()
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+            return bytes(answer.read())
+
+    async def fetch(self, uri: str) -> bytes:
+        return self.archive
+
+    def launch(self, name: str) -> Launch:
+        local = self.folder / name
+        command = hello.command(local, self.uri, "main")
+        if self.port is not None:
+            self.put(f"/b/{name}/inputs.pb", b"")
+            command = tuple(part.replace(str(local), f"s3://b/{name}") for part in command)
+        return Launch(name, command, self.env)
+
+
+@asynccontextmanager
+async def storage(folder: Path, kind: str) -> AsyncIterator[Storage]:
+    if kind == "file":
+        yield Storage(folder, None)
+        return
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, Path(__file__).with_name("objects.py"), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield Storage(folder, int(await process.stdout.readline()))
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def measure(executor: ProcessExecutor, store: Storage, count: int, width: int) -> None:
     link = executor._life._link
     assert link is not None
-    launcher = link.process.pid
-    (recorder,) = [int(pid) for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()]
-    slots, firsts, ends, children = asyncio.Semaphore(width), [], [], []
+    launcher = int(link.process.pid)
+    (recorder,) = tree.children(launcher)
+    slots = asyncio.Semaphore(width)
+    firsts: list[float] = []
+    ends: list[float] = []
+    children: list[float] = []
 
-    async def one(name: str) -> None:
+    async def one(launch: Launch) -> None:
         async with slots:
-            began = time.time_ns()
-            command = hello.command(base / name, archive, "main")
-            await executor.submit(Launch(name, command, hello.ENV))
-            await executor._attempts[name].over.wait()
-            ends.append((time.time_ns() - began) / 1e6)
-            seen = await executor.observe(name)
+            began = time.time_ns() / 1e6
+            await executor.submit(launch)
+            await executor._attempts[launch.name].over.wait()
+            ends.append(time.time_ns() / 1e6 - began)
+            seen = await executor.observe(launch.name)
             assert seen is not None
             assert seen.exit_code == 0, seen
-            stamps = [line.at.timestamp() for lines in [executor.logs(name, follow=False)] async for batch in lines
-                      for line in batch if line.text.startswith("hello")]  # fmt: skip
-            firsts.append(stamps[0] * 1e3 - began / 1e6)
-            end = json.loads((executor._home.attempt(name) / records.END).read_text())
+            lines = [line async for batch in executor.logs(launch.name, follow=False) for line in batch]
+            firsts.extend(line.at.timestamp() * 1e3 - began for line in lines if line.text.startswith("hello"))
+            end = json.loads((executor._home.attempt(launch.name) / records.END).read_text())
             children.append(end["cpu"] * 1e3)
-            await executor.release(name)
+            await executor.release(launch.name)
 
+    launches = [store.launch(f"n{width}.{number}") for number in range(count)]
     before = cpu(launcher), cpu(recorder), time.process_time() * 1e3
     began = time.perf_counter()
-    await asyncio.gather(*(one(f"n{width}.{number}") for number in range(count)))
+    await asyncio.gather(*map(one, launches))
     took = time.perf_counter() - began
     after = cpu(launcher), cpu(recorder), time.process_time() * 1e3
     own = [(b - a) / count for a, b in zip(before, after, strict=True)]
@@ -63,21 +122,20 @@ async def measure(executor: ProcessExecutor, base: Path, archive: Path, count: i
     )
 
 
-async def main(mode: str, count: int, widths: list[int]) -> None:
+async def main(mode: str, kind: str, count: int, widths: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        archive = hello.bundle(base / "bundles")
-
-        async def fetch(uri: str) -> bytes:
-            return Path(uri).read_bytes()
-
-        async with ProcessExecutor(base / "home", mode="fork" if mode == "fork" else "spawn", fetch=fetch) as executor:
-            await executor.submit(Launch("warm-up", hello.command(base / "warm-up", archive, "main"), hello.ENV))
+        async with (
+            storage(Path(folder), kind) as store,
+            ProcessExecutor(
+                Path(folder) / "home", mode="fork" if mode == "fork" else "spawn", fetch=store.fetch
+            ) as executor,
+        ):
+            await executor.submit(store.launch("warm-up"))
             await executor._attempts["warm-up"].over.wait()
             for width in widths:
-                await measure(executor, base, archive, count, width)
+                await measure(executor, store, count, width)
 
 
 if __name__ == "__main__":
-    mode, count, *widths = [*sys.argv[1:], *["fork", "40"][len(sys.argv) - 1 :]]
-    asyncio.run(main(mode, int(count), [int(width) for width in widths] or [1, 2, 4]))
+    mode, kind, count, *widths = [*sys.argv[1:], *["fork", "file", "40"][len(sys.argv) - 1 :]]
+    asyncio.run(main(mode, kind, int(count), [int(width) for width in widths] or [1, 2, 4]))

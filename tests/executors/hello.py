@@ -25,7 +25,8 @@ async def facts() -> str:
     print("random", random.random(), uuid.uuid4(), sorted(os.listdir(".")))
     print("argv", sys.argv[0], sys.argv[1], "main", sys.modules["__main__"].__file__)
     print("threads", sorted(thread.name for thread in threading.enumerate()))
-    print("fds", sorted(os.readlink(f"/proc/self/fd/{fd}").split(":")[0] for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")))
+    fds = [fd for fd in map("/proc/self/fd/{}".format, os.listdir("/proc/self/fd")) if os.path.lexists(fd)]
+    print("fds", sorted(os.readlink(fd).split(":")[0] for fd in fds))
     return "ok"
 
 def square(x):
@@ -48,6 +49,19 @@ def leaves() -> int:
     atexit.register(lambda: print("exit handler"))
     thread = threading.Thread(target=lambda: (time.sleep(0.2), print("late thread")), daemon=False)
     thread.start()
+    return 1
+
+@env.task
+def daemon() -> int:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.chdir("/")
+            print("daemon", os.getpid(), flush=True)
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+    time.sleep(0.2)
     return 1
 
 @env.task

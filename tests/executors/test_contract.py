@@ -2,17 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from conftest import Bench
 
 from alula.core.errors import LaunchRefused
 from alula.core.launch import Launch, Originator, Presence
-from alula.executors.process import tree
+from alula.executors.process import records, tree
 
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
+from .conftest import Bench
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
@@ -42,7 +42,7 @@ async def test_signal(bench: Bench) -> None:
 )
 async def test_command_that_cannot_run(bench: Bench, command: tuple[str, ...], code: int, says: str) -> None:
     await bench.start("one", *command)
-    seen = await bench.executor.observe("one")
+    seen = await bench.observe("one")
     assert seen is not None
     assert (seen.presence, seen.exit_code) == (Presence.EXITED, code)
     assert says in seen.log_tail
@@ -94,7 +94,8 @@ async def test_no_inherited_descriptors_and_default_signals(bench: Bench) -> Non
     code = (
         "import os, signal; print(sorted(map(int, os.listdir('/proc/self/fd')))[:3], len(os.listdir('/proc/self/fd')));"
         "print(os.readlink('/proc/self/fd/0'), os.readlink('/proc/self/fd/1') == os.readlink('/proc/self/fd/2'));"
-        "s = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines() if line.startswith('Sig'));"
+        "lines = open('/proc/self/status').read().splitlines();"
+        "s = dict(line.split(':\\t') for line in lines if line.startswith('Sig'));"
         "print(s['SigBlk'], s['SigIgn'], int(s['SigCgt'], 16) == 1 << signal.SIGINT - 1);"
         "print(oct(os.umask(0)), os.getsid(0) == os.getpid() == os.getpgrp())"
     )
@@ -108,14 +109,14 @@ async def test_no_inherited_descriptors_and_default_signals(bench: Bench) -> Non
 
 async def test_submit_is_idempotent(bench: Bench) -> None:
     launch = Launch("one", ("python", "-c", "open('runs', 'a').write('x'); print(open('runs').read())"), {})
-    await asyncio.gather(*(bench.executor.submit(launch) for _ in range(5)))
+    await asyncio.gather(*(bench.submit(launch) for _ in range(5)))
     await bench.over("one")
-    await bench.executor.submit(launch)
+    await bench.submit(launch)
     assert await bench.said("one") == "x\n"
-    await bench.executor.release("one")
+    await bench.release("one")
     with pytest.raises(LaunchRefused, match="used once"):
-        await bench.executor.submit(launch)
-    assert await bench.executor.names() == []
+        await bench.submit(launch)
+    assert await bench.names() == []
 
 
 @pytest.mark.parametrize(
@@ -131,8 +132,8 @@ async def test_submit_is_idempotent(bench: Bench) -> None:
 )
 async def test_nonsense_is_refused(bench: Bench, launch: Launch) -> None:
     with pytest.raises(LaunchRefused):
-        await bench.executor.submit(launch)
-    assert await bench.executor.names() == []
+        await bench.submit(launch)
+    assert await bench.names() == []
 
 
 async def test_arguments_too_long_for_the_kernel(bench: Bench) -> None:
@@ -143,20 +144,20 @@ async def test_arguments_too_long_for_the_kernel(bench: Bench) -> None:
 async def test_release_ends_the_process_and_keeps_the_log(bench: Bench) -> None:
     await bench.python("one", "print('here', flush=True); import time; time.sleep(60)")
     await bench.printed("one", "here")
-    await bench.executor.release("one")
-    assert await bench.executor.observe("one") is None
-    assert list((bench.home / "attempts").iterdir()) == []
+    await bench.release("one")
+    assert await bench.observe("one") is None
+    assert not records.Home(bench.home).attempt("one" + bench.suffix).exists()
     lines = await bench.lines("one")
     assert [line.text for line in lines][-2:] == ["here\n", "ended by signal SIGTERM\n"]
-    await bench.executor.release("one")
-    await bench.executor.release("never-heard-of")
+    await bench.release("one")
+    await bench.release("never-heard-of")
 
 
 async def test_release_kills_what_ignores_sigterm(bench: Bench) -> None:
     code = "import signal, time; signal.signal(15, lambda *_: print('no')); print('up')\nwhile True: time.sleep(60)"
     await bench.python("one", code, grace=0.2)
     await bench.printed("one", "up")
-    await bench.executor.release("one")
+    await bench.release("one")
     assert "no\n" in await bench.said("one")
     assert (await bench.lines("one"))[-1].text == "ended by signal SIGKILL\n"
 
@@ -177,16 +178,17 @@ def daemon():
 print('pid', subprocess.Popen([sys.executable, '-c', sleep]).pid, flush=True)
 print('pid', subprocess.Popen([sys.executable, '-c', sleep], start_new_session=True).pid, flush=True)
 daemon()
-subprocess.run([sys.executable, '-c', 'import os, subprocess, sys;'
-    'print("pid", subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True, env={}).pid, flush=True)'])
+subprocess.run([sys.executable, '-c', 'import subprocess, sys; sleep = "import time; time.sleep(60)";'
+    'nobody = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True, env={});'
+    'print("pid", nobody.pid, flush=True)'])
 """
 
 
-async def _family(bench: Bench, ending: str) -> list[int]:
+async def family(bench: Bench, ending: str) -> list[int]:
     await bench.python("one", _FAMILY + ending, grace=1.0)
     pids: list[int] = []
     async with asyncio.timeout(20):
-        async for batch in bench.executor.logs("one", follow=True):
+        async for batch in bench.logs("one", follow=True):
             pids += [int(line.text.split()[1]) for line in batch if line.text.startswith("pid ")]
             if len(pids) == 4:
                 break
@@ -194,14 +196,14 @@ async def _family(bench: Bench, ending: str) -> list[int]:
 
 
 async def test_release_ends_the_whole_tree(bench: Bench) -> None:
-    pids = await _family(bench, "time.sleep(60)")
+    pids = await family(bench, "time.sleep(60)")
     assert all(map(tree.alive, pids))
-    await bench.executor.release("one")
+    await bench.release("one")
     assert not any(map(tree.alive, pids))
 
 
 async def test_nothing_outlives_the_main_process(bench: Bench) -> None:
-    pids = await _family(bench, "sys.stdin.read()")
+    pids = await family(bench, "sys.stdin.read()")
     assert (await bench.over("one")).exit_code == 0
     assert not any(map(tree.alive, pids))
 
@@ -211,8 +213,9 @@ async def test_changes_are_pushed(bench: Bench) -> None:
     await bench.python("one", "pass")
     async with asyncio.timeout(10):
         while True:
-            assert await anext(changes) == "one"
-            seen = await bench.executor.observe("one")
+            if await anext(changes) != "one" + bench.suffix:
+                continue
+            seen = await bench.observe("one")
             assert seen is not None
             if seen.presence is Presence.EXITED:
                 break
@@ -223,20 +226,14 @@ async def test_fifty_at_once(bench: Bench) -> None:
     await asyncio.gather(*(bench.start(name, "sh", "-c", f"echo {name}; exit 7") for name in names))
     assert {(await bench.over(name)).exit_code for name in names} == {7}
     assert [await bench.said(name) for name in names] == [f"{name}\n" for name in names]
-    await asyncio.gather(*map(bench.executor.release, names))
-    assert await bench.executor.names() == []
+    await asyncio.gather(*map(bench.release, names))
+    assert await bench.names() == []
 
 
 async def test_image_that_is_not_here_is_said(bench: Bench) -> None:
-    await bench.executor.submit(Launch("one", ("true",), {}, image="python:3.9"))
-    seen = await bench.executor.observe("one")
+    await bench.submit(Launch("one", ("true",), {}, image="python:3.9"))
+    seen = await bench.observe("one")
     assert seen is not None
     assert seen.notes[0].startswith(
         "image python:3.9 is not available here: running in the default environment (Python 3"
     )
-
-
-async def test_nothing_is_left_when_the_executor_stops(bench: Bench, until: Until) -> None:
-    pids = await _family(bench, "time.sleep(60)")
-    await bench.executor.__aexit__()
-    assert not any(map(tree.alive, pids))

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from conftest import Bench
 
 from alula.core.errors import Unavailable
 from alula.core.launch import Launch, Presence
 from alula.executors.process import records, tree
 from alula.executors.process.executor import ProcessExecutor
+
+from .conftest import Bench
+from .test_contract import family
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 Mode = Literal["fork", "spawn"]
@@ -63,7 +65,7 @@ def of_home(home: Path) -> list[int]:
 def launcher_of(bench: Bench) -> int:
     link = bench.executor._life._link
     assert link is not None
-    return link.process.pid
+    return int(link.process.pid)
 
 
 @MODES
@@ -110,51 +112,51 @@ async def test_everything_killed_at_once(tmp_path: Path, mode: Mode, until: Unti
         assert seen.presence is Presence.LOST
 
 
-async def test_launcher_killed(bench: Bench, until: Until) -> None:
-    from driver import FAMILY
+async def test_launcher_killed(lone: Bench, until: Until) -> None:
+    from .driver import FAMILY
 
-    await bench.python("done", "print('done')")
-    await bench.over("done")
-    await bench.python("long", FAMILY, PIDS=str(bench.home.parent / "long.pids"))
-    pids = await pids_of(bench.home, "long", until)
-    first = launcher_of(bench)
+    await lone.python("done", "print('done')")
+    await lone.over("done")
+    await lone.python("long", FAMILY, PIDS=str(lone.home.parent / "long.pids"))
+    pids = await pids_of(lone.home, "long", until)
+    first = launcher_of(lone)
     os.kill(first, signal.SIGKILL)
-    assert (await bench.over("long")).presence is Presence.LOST
-    assert not any(map(tree.alive, pids))
-    await bench.python("next", "print('next')")
-    assert (await bench.over("next")).exit_code == 0
-    assert launcher_of(bench) != first
-    done = await bench.executor.observe("done")
+    assert (await lone.over("long")).presence is Presence.LOST
+    await until(lambda: not any(map(tree.alive, pids)))  # killed they are; the kernel may still be at it
+    await lone.python("next", "print('next')")
+    assert (await lone.over("next")).exit_code == 0
+    assert launcher_of(lone) != first
+    done = await lone.executor.observe("done")
     assert done is not None
     assert done.presence is Presence.EXITED
-    await bench.executor.release("long")
+    await lone.executor.release("long")
 
 
-async def test_recorder_killed(bench: Bench, until: Until) -> None:
-    from driver import FAMILY
+async def test_recorder_killed(lone: Bench, until: Until) -> None:
+    from .driver import FAMILY
 
-    await bench.python("long", FAMILY, PIDS=str(bench.home.parent / "long.pids"))
-    pids = await pids_of(bench.home, "long", until)
+    await lone.python("long", FAMILY, PIDS=str(lone.home.parent / "long.pids"))
+    pids = await pids_of(lone.home, "long", until)
     (recorder,) = [
-        pid for pid in of_home(bench.home) if b"process.recorder" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid for pid in of_home(lone.home) if b"process.recorder" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     os.kill(recorder, signal.SIGKILL)
-    assert (await bench.over("long")).presence is Presence.LOST
-    assert not any(map(tree.alive, pids))
-    await bench.python("next", "print('next')")
-    assert await bench.said("next") == "next\n"
+    assert (await lone.over("long")).presence is Presence.LOST
+    await until(lambda: not any(map(tree.alive, pids)))  # killed they are; the kernel may still be at it
+    await lone.python("next", "print('next')")
+    assert await lone.said("next") == "next\n"
 
 
-async def test_launcher_killed_under_load(bench: Bench) -> None:
+async def test_launcher_killed_under_load(lone: Bench) -> None:
     """Submits of every stage meet the death; each ends as lost or runs, exactly once, and none waits for ever."""
     names = [f"n{number}" for number in range(30)]
-    runs = bench.home.parent / "runs"
+    runs = lone.home.parent / "runs"
     code = f"open({str(runs)!r}, 'a').write('%s\\n' % __import__('os').environ['N'])"
-    submits = [asyncio.create_task(bench.python(name, code, N=name)) for name in names]
+    submits = [asyncio.create_task(lone.python(name, code, N=name)) for name in names]
     await asyncio.wait(submits, return_when=asyncio.FIRST_COMPLETED)
-    os.kill(launcher_of(bench), signal.SIGKILL)
+    os.kill(launcher_of(lone), signal.SIGKILL)
     await asyncio.gather(*submits)
-    seen = {name: await bench.over(name) for name in names}
+    seen = {name: await lone.over(name) for name in names}
     ran = runs.read_text().split() if runs.exists() else []
     assert len(ran) == len(set(ran))
     assert {name for name, one in seen.items() if one.presence is Presence.EXITED} <= set(ran)
@@ -181,11 +183,12 @@ async def test_a_recorded_pid_that_now_is_another_process_lives(tmp_path: Path) 
         home = records.Home(tmp_path)
         home.attempt("one").mkdir(parents=True)
         records.create(home.attempt("one") / records.MARKER, {"name": "one", "grace": 1.0, "notes": []})
-        record = {"pid": bystander.pid, "started": tree.started(bystander.pid) - 1, "boot": tree.boot()}
-        records.replace(home.attempt("one") / records.PROCESS, record)
+        started = tree.started(bystander.pid)
+        record = {"pid": bystander.pid, "boot": tree.boot()}
+        records.replace(home.attempt("one") / records.PROCESS, {**record, "started": started - 1})
         async with ProcessExecutor(tmp_path, mode="spawn"):
             assert bystander.poll() is None
-        records.replace(home.attempt("one") / records.PROCESS, {**record, "started": record["started"] + 1})
+        records.replace(home.attempt("one") / records.PROCESS, {**record, "started": started})
         (home.attempt("one") / records.END).unlink()
         async with ProcessExecutor(tmp_path, mode="spawn"):
             assert bystander.wait(5) == -signal.SIGKILL
@@ -193,23 +196,41 @@ async def test_a_recorded_pid_that_now_is_another_process_lives(tmp_path: Path) 
         bystander.kill()
 
 
-async def test_a_home_has_one_server(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_home_has_one_server(lone: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alula.executors.process.life._PATIENCE", 0.1)
     with pytest.raises(Unavailable, match="in use by another server"):
-        async with ProcessExecutor(bench.home):
+        async with ProcessExecutor(lone.home):
             pass
-    await bench.python("one", "pass")
-    assert (await bench.over("one")).exit_code == 0
+    await lone.python("one", "pass")
+    assert (await lone.over("one")).exit_code == 0
 
 
-async def test_marker_that_cannot_be_written(bench: Bench) -> None:
-    attempts = bench.home / "attempts"
+async def test_marker_that_cannot_be_written(lone: Bench) -> None:
+    attempts = lone.home / "attempts"
     attempts.rmdir()
     attempts.write_text("")  # as a full disk, but for root, too
     with pytest.raises(Unavailable, match="cannot be written down"):
-        await bench.python("one", "pass")
-    assert await bench.executor.names() == []
+        await lone.python("one", "pass")
+    assert await lone.executor.names() == []
     attempts.unlink()
     attempts.mkdir()
-    await bench.python("one", "pass")
-    assert (await bench.over("one")).exit_code == 0
+    await lone.python("one", "pass")
+    assert (await lone.over("one")).exit_code == 0
+
+
+async def test_nothing_is_left_when_the_executor_stops(lone: Bench) -> None:
+    pids = await family(lone, "time.sleep(60)")
+    await lone.executor.__aexit__()
+    assert not any(map(tree.alive, pids))
+
+
+async def test_a_daemon_without_a_trace_ends_with_the_last_attempt(lone: Bench, until: Until) -> None:
+    """No mark, no session, no directory of its attempt: only its being below the launcher tells."""
+    code = (
+        "import subprocess, sys; sleep = [sys.executable, '-c', 'import time; time.sleep(60)'];"
+        "print(subprocess.Popen(sleep, start_new_session=True, env={}, cwd='/').pid)"
+    )
+    await lone.python("one", code)
+    assert (await lone.over("one")).exit_code == 0
+    pid = int(await lone.said("one"))
+    await until(lambda: not tree.alive(pid))

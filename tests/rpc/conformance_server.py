@@ -1,7 +1,14 @@
 """The server under test of the Connect conformance suite: ConformanceService on alula's RPC layer.
 
-It is started by the suite's runner, once per configuration, and speaks size-prefixed messages on stdin and stdout.
-``ALULA_CONFORMANCE_DESCRIPTORS`` names a FileDescriptorSet of the suite's protos, made with ``protoc --include_imports``.
+The suite's runner starts it once per configuration and speaks size-prefixed messages with it on stdin and stdout.
+``ALULA_CONFORMANCE_DESCRIPTORS`` names a FileDescriptorSet of the suite's protos::
+
+    go install connectrpc.com/conformance/cmd/connectconformance@latest
+    protoc -I PROTOS --include_imports -o conformance.binpb PROTOS/connectrpc/conformance/v1/*.proto
+    ALULA_CONFORMANCE_DESCRIPTORS=conformance.binpb connectconformance --mode server \\
+        --conf tests/rpc/conformance.yaml -- python tests/rpc/conformance_server.py
+
+PROTOS is the folder ``proto`` of the suite's own Go module.
 """
 
 import asyncio

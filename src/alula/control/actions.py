@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 
 from alula.base.clock import Clock
-from alula.control.attempts import abort_all
-from alula.core.action import Action, Details, Event, NewAction
+from alula.control.cascade import abort_all, abort_below
+from alula.core.action import Action, Details, Event, Kind, NewAction
 from alula.core.errors import Aborted, Invalid, NotFound
 from alula.core.history import attempts
 from alula.core.ids import ROOT, ActionId, RunId
@@ -46,31 +47,15 @@ class Actions:
             parent = await _require(tx, ActionId(run, new.parent or ROOT))
             known = await store.get(tx, parent.run_key, new.name)
             if known is not None and not _outdated(known, parent):
+                await _adopt(tx, known, parent, now)
                 return
             if parent.phase.terminal:
                 raise Aborted(f"action {parent.id} has ended ({parent.phase.name}): it takes no more children")
             if known is not None:
-                await _again(tx, known, parent)
+                await _again(tx, known, parent, new, now)
                 return
             digest = await specs.put(tx, new.spec)
             await store.insert(tx, parent.run_key, new, parent_attempt=parent.attempt, spec=digest, now=now)
-
-        async def _again(tx: Tx, known: Action, parent: Action) -> None:
-            attempt = known.attempt + 1
-            fresh = replace(
-                known,
-                phase=Phase.QUEUED,
-                attempt=attempt,
-                parent_attempt=parent.attempt,
-                ended_at=None,
-                user_failures=0,
-                system_failures=0,
-                logged=False,
-                abort_reason="",
-                failure=None,
-                output_uri=output_prefix(known.base_uri, new.name, attempt),
-            )
-            await store.advance(tx, known, fresh, [Event(new.name, attempt, Phase.QUEUED, 0, now)], now)
 
         await self._database.write(write)
 
@@ -80,14 +65,14 @@ class Actions:
         Raises:
             NotFound: there is no such action.
         """
-        now = self._clock()
+        why = reason or "aborted"
 
-        async def write(tx: Tx) -> None:
+        async def write(tx: Tx) -> Action:
             top = await _require(tx, action)
-            below = await store.descendants(tx, top.run_key, top.id.name)
-            await abort_all(tx, [*([] if top.phase.terminal else [top]), *below], reason or "aborted", now)
+            await abort_all(tx, [] if top.phase.terminal else [top], why, self._clock())
+            return top
 
-        await self._database.write(write)
+        await abort_below(self._database, self._clock, await self._database.write(write), why)
 
     async def get(self, action: ActionId) -> Action:
         """An action's row.
@@ -176,6 +161,33 @@ class Actions:
             if ancestor is not None:
                 told[name] = ancestor
         return [(action, tree.below(name)) for name, action in told.items()]
+
+
+async def _adopt(tx: Tx, known: Action, parent: Action, now: datetime) -> None:
+    """A child that runs on is the new attempt's from now on: should it fail yet, that one is to be told."""
+    if not known.phase.terminal and known.parent_attempt < parent.attempt:
+        same = Event(known.id.name, known.attempt, known.phase, 0, now)  # a new version: who works on it looks again
+        await store.advance(tx, known, replace(known, parent_attempt=parent.attempt), [same], now)
+
+
+async def _again(tx: Tx, known: Action, parent: Action, new: NewAction, now: datetime) -> None:
+    """Try a child again; a trace was tried by its parent, who tells how that ended."""
+    attempt = known.attempt + 1
+    prefix = output_prefix(known.base_uri, new.name, attempt)
+    fresh = replace(
+        known,
+        phase=new.phase,
+        attempt=attempt,
+        parent_attempt=parent.attempt,
+        ended_at=(new.ended_at or now) if new.phase.terminal else None,
+        user_failures=0,
+        system_failures=0,
+        logged=False,
+        abort_reason="",
+        failure=new.failure,
+        output_uri=new.output_uri if new.kind is Kind.TRACE else prefix,
+    )
+    await store.advance(tx, known, fresh, store.beginning(new, attempt, now), now)
 
 
 def _outdated(child: Action, parent: Action) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from alula.base.clock import Clock
+from alula.control import cascade
 from alula.core.action import Action, Event
 from alula.core.errors import NotFound
 from alula.core.ids import ActionId
@@ -71,7 +72,14 @@ class Attempts:
     async def settle(self, action: Action, happened: Sequence[Event]) -> Action:
         """The action ended, as the last of ``happened`` says; what is unfinished below it is aborted with it."""
         now = self._clock()
-        return await self._database.write(lambda tx: _end_with_children(tx, action, happened, now))
+        ended = await self._database.write(lambda tx: cascade.end(tx, action, happened, now))
+        await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
+        return ended
+
+    async def orphans(self) -> None:
+        """Abort what has not ended though its parent has: a crash came between the two."""
+        for _, parent in await self._database.scan(store.orphans):
+            await cascade.abort_below(self._database, self._clock, parent, cascade.reason_below(parent))
 
     async def record(self, reported: Iterable[tuple[ActionId, Event]]) -> None:
         """Take events that an executor elsewhere reports. All or nothing; what is late or repeated changes nothing.
@@ -82,59 +90,33 @@ class Attempts:
         now = self._clock()
         events = list(reported)
 
-        async def write(tx: Tx) -> None:
-            for identifier, event in events:
-                await _apply(tx, identifier, event, now)
+        async def write(tx: Tx) -> list[Action]:
+            applied = [await _apply(tx, identifier, event, now) for identifier, event in events]
+            return [action for action in applied if action is not None and action.phase.terminal]
 
-        await self._database.write(write)
-
-
-async def _end_with_children(tx: Tx, action: Action, happened: Sequence[Event], now: datetime) -> Action:
-    ended = await _end(tx, action, happened, now)
-    reason = f"its parent {action.id.name} ended ({ended.phase.name}): nobody waits for it any more"
-    await abort_all(tx, await store.descendants(tx, action.run_key, action.id.name), reason, now)
-    return ended
+        for ended in await self._database.write(write):
+            await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
 
 
-async def abort_all(tx: Tx, unfinished: Iterable[Action], reason: str, now: datetime) -> None:
-    """Abort actions that have not ended. The reconciler sees their rows change, and ends what runs of them."""
-    for action in unfinished:
-        end = Event(action.id.name, action.attempt, Phase.ABORTED, 0, now, logged=action.logged)
-        await _end(tx, action, [end], now, abort_reason=reason)
-
-
-async def _end(tx: Tx, action: Action, happened: Sequence[Event], now: datetime, *, abort_reason: str = "") -> Action:
-    end = happened[-1]
-    ended = replace(
-        action,
-        phase=end.phase,
-        ended_at=max(end.at, action.created_at),
-        failure=end.failure,
-        logged=action.logged or end.logged,
-        abort_reason=abort_reason,
-        not_before=None,
-    )
-    return await store.advance(tx, action, ended, happened, now)
-
-
-async def _apply(tx: Tx, identifier: ActionId, event: Event, now: datetime) -> None:
+async def _apply(tx: Tx, identifier: ActionId, event: Event, now: datetime) -> Action | None:
+    """Take one event; the row as it is now, if the event changed it."""
     action = await store.find(tx, identifier)
     if action is None:
         raise NotFound(f"action {identifier} does not exist: record it before its events")
     if await _known(tx, action, event):
-        return
-    if event.attempt == action.attempt and event.phase.terminal and follows(action.phase, event.phase):
-        await _end_with_children(tx, action, [event], now)
-    elif event.attempt == action.attempt and follows(action.phase, event.phase):
+        return None
+    if event.attempt == action.attempt and follows(action.phase, event.phase):
+        if event.phase.terminal:
+            return await cascade.end(tx, action, [event], now)
         moved = replace(action, phase=event.phase, logged=action.logged or event.logged)
-        await store.advance(tx, action, moved, [event], now)
-    elif event.attempt > action.attempt and not event.phase.terminal and not action.phase.success:
-        again = replace(
-            action, phase=event.phase, attempt=event.attempt, ended_at=None, failure=None, logged=event.logged
-        )
-        await store.advance(tx, action, again, [event], now)
-    else:
+        return await store.advance(tx, action, moved, [event], now)
+    if event.attempt <= action.attempt:
         await store.append(tx, action, event, now)
+    elif not event.phase.terminal and (action.phase is Phase.FAILED or not action.phase.terminal):
+        prefix = output_prefix(action.base_uri, action.id.name, event.attempt)
+        fresh = replace(action, phase=event.phase, attempt=event.attempt, logged=event.logged, output_uri=prefix)
+        return await store.advance(tx, action, replace(fresh, ended_at=None, failure=None), [event], now)
+    return None
 
 
 async def _known(tx: Tx, action: Action, event: Event) -> bool:

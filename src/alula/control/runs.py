@@ -13,7 +13,7 @@ from alula.control.tasks import Tasks
 from alula.core import naming
 from alula.core.action import Action, Kind, NewAction
 from alula.core.errors import AlreadyExists, NotFound
-from alula.core.ids import ROOT, ActionId, RunId
+from alula.core.ids import ROOT, RunId
 from alula.core.pages import Page
 from alula.core.run import Creation, Run, RunScope, in_scope
 from alula.storage import actions as action_store
@@ -141,13 +141,15 @@ def _root(spec: bytes, base: str, input_uri: str) -> NewAction:
 
 
 async def _create(tx: Tx, run: Run, root: NewAction, spec: bytes) -> Action:
-    known = await store.find(tx, run.id)
-    if known is None:
-        key = await store.insert(tx, run)
+    key = await store.insert(tx, run)
+    if key is None:
+        known = await store.find(tx, run.id)
+        if known is None or known.digest != run.digest:
+            raise AlreadyExists(f"run {run.id} exists and runs something else: choose another name")
+        key = known.key
+    else:
         digest = await specs.put(tx, spec)
         await action_store.insert(tx, key, root, parent_attempt=0, spec=digest, now=run.created_at)
-    elif known.digest != run.digest:
-        raise AlreadyExists(f"run {run.id} exists and runs something else: choose another name")
-    created = await action_store.find(tx, ActionId(run.id, ROOT))
-    assert created is not None
+    created = await action_store.get(tx, key, ROOT)
+    assert created is not None, "a run has a root"
     return created

@@ -61,16 +61,20 @@ class Reconciler:
 
     async def _tick(self, hints: Hints) -> None:
         while True:
-            await self._sweep(hints)
+            try:
+                await self._sweep(hints)
+            except Exception:
+                _log.exception("the sweep failed; trying again")
             await asyncio.sleep(_TICK)
 
     async def _sweep(self, hints: Hints) -> None:
         """Look at every unfinished action, and end attempts that belong to none: a crash left them behind."""
+        await self._attempts.orphans()
         existing = await self._executor.names()
         queue = await self._attempts.queue()
         wanted = {attempt_name(a.id, a.attempt): (a.run_key, a.id.name) for a in queue}
         self._steps.names.update(wanted)
-        hints.add(wanted.values())
+        hints.add(key for key in wanted.values() if not self._steps.waits(key))
         for name in existing:
             if name not in wanted:
                 await self._executor.release(name)

@@ -22,10 +22,12 @@ class Slots:
         self._holders.add(key)
         return True
 
+    def waits(self, key: Key) -> bool:
+        """Whether an attempt stands in line."""
+        return key in self._waiting
+
     def free(self, key: Key) -> list[Key]:
-        """An attempt needs its place no more; who may try to take one now."""
+        """An attempt needs no place any more, or never took the one it was offered; who may try to take one now."""
         self._waiting.pop(key, None)
-        if key not in self._holders:
-            return []
         self._holders.discard(key)
         return [waiting for waiting, _ in zip(self._waiting, range(self._capacity - len(self._holders)), strict=False)]

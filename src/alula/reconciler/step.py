@@ -71,6 +71,10 @@ class Steps:
                 if until is not None:
                     hints.add_later(key, (until - now).total_seconds())
 
+    def waits(self, key: Key) -> bool:
+        """Whether an action only waits for a place: it is told when there is one."""
+        return self._slots.waits(key)
+
     async def _submit(self, action: Action, name: str, hints: Hints) -> None:
         key = (action.run_key, action.id.name)
         if action.parent is not None:

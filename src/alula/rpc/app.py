@@ -97,11 +97,11 @@ class App:
                 raise DRAINED
         except RpcError as error:
             await exchange.finish(error, {}, {})
-            return
-        deadline = None if timeout is None else started + timeout
-        context = Context(method.path, headers, deadline, _peer(scope), query)
-        call = Call(method, exchange, self._hooks)
-        outcome = await self._stoppable(call, method, scope, context)
+            outcome: RpcError | None = error
+        else:
+            deadline = None if timeout is None else started + timeout
+            context = Context(method.path, headers, deadline, _peer(scope), query)
+            outcome = await self._stoppable(Call(method, exchange, self._hooks), method, scope, context)
         if self.observe is not None:
             code = "ok" if outcome is None else outcome.code.label
             self.observe(Finished(method.path, exchange.protocol, code, loop.time() - started))
@@ -109,8 +109,7 @@ class App:
     async def _stoppable(self, call: Call, method: Method, scope: Scope, context: Context) -> RpcError | None:
         """Run the call. The client's leaving, the deadline and, for a stream, a shutdown each stop it."""
         loop = asyncio.get_running_loop()
-        extensions = scope.get("extensions") or {}
-        watchers: set[Callable[[], None]] = extensions.get(GONE) or set()
+        watchers: set[Callable[[], None]] = scope.get("extensions", {}).get(GONE, set())
         timer = None if context.deadline is None else loop.call_at(context.deadline, call.stop, LATE)
         watchers.add(call.leave)
         if method.kind is not Kind.UNARY:

@@ -1,5 +1,6 @@
 """gzip, the one compression spoken besides none."""
 
+import re
 import zlib
 
 from alula.rpc.codec import Garbage
@@ -10,6 +11,7 @@ IDENTITY = "identity"
 SUPPORTED = f"{GZIP}, {IDENTITY}"
 WORTHWHILE = 1024  # bytes; below, compressing costs more than it saves
 
+_TAKES_GZIP = re.compile(r"gzip\s*(;\s*q=(?!0(\.0*)?$).*)?")  # q=0 says: do not
 _GZIP_BITS = 31
 _STEP = 64 * 1024
 
@@ -53,7 +55,7 @@ def named(encoding: str) -> bool:
 
 def accepted(accept: str) -> bool:
     """Whether a client that sent this ``accept-encoding`` takes gzip."""
-    return any(name.partition(";")[0].strip() == GZIP for name in accept.split(",")) if GZIP in accept else False
+    return GZIP in accept and any(_TAKES_GZIP.fullmatch(one.strip()) for one in accept.split(","))
 
 
 def too_large(limit: int) -> RpcError:

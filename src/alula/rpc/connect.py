@@ -30,7 +30,7 @@ class ConnectUnary:
 
     def timeout(self) -> float | None:
         """As Exchange."""
-        return metadata.connect_timeout(self._request.headers.get("connect-timeout-ms", ""))
+        return metadata.connect_timeout(self._request.headers)
 
     async def receive(self) -> Message | None:
         """As Exchange."""

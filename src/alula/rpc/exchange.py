@@ -32,7 +32,7 @@ class Exchange(Protocol):
         """``connect``, ``grpc`` or ``grpc-web``."""
 
     def timeout(self) -> float | None:
-        """Seconds the client gives, from now. Raises RpcError for a malformed header."""
+        """Seconds the client gives, from now. Raises RpcError for a head that breaks the protocol."""
 
     async def receive(self) -> Message | None:
         """The next request, None after the last. Raises RpcError and Disconnected."""

@@ -24,7 +24,7 @@ class Dialect:
     """What is particular to one protocol with framed messages."""
 
     protocol: str
-    timeout: tuple[str, Callable[[str], float | None]]  # the header and how to read it
+    timeout: Callable[[Mapping[str, str]], float | None]  # what the headers of a request say
     encoding: str  # the header that names the compression, of requests and responses
     accept: str  # the header that names the compressions one takes
     garbage: Code  # the answer to a message that cannot be read
@@ -42,7 +42,7 @@ def _web_end(error: RpcError | None, trailers: Mapping[str, str]) -> bytes:
 
 CONNECT = Dialect(
     protocol="connect",
-    timeout=("connect-timeout-ms", metadata.connect_timeout),
+    timeout=metadata.connect_timeout,
     encoding="connect-content-encoding",
     accept="connect-accept-encoding",
     garbage=Code.INVALID_ARGUMENT,
@@ -50,7 +50,7 @@ CONNECT = Dialect(
 )
 GRPC = Dialect(
     protocol="grpc",
-    timeout=("grpc-timeout", metadata.grpc_timeout),
+    timeout=metadata.grpc_timeout,
     encoding="grpc-encoding",
     accept="grpc-accept-encoding",
     garbage=Code.INTERNAL,
@@ -79,8 +79,7 @@ class Framed:
 
     def timeout(self) -> float | None:
         """As Exchange."""
-        header, read = self._dialect.timeout
-        return read(self._request.headers.get(header, ""))
+        return self._dialect.timeout(self._request.headers)
 
     async def receive(self) -> Message | None:
         """As Exchange."""

@@ -255,7 +255,8 @@ class Http2(asyncio.Protocol):
 
     def _open(self, event: RequestReceived) -> None:
         if self._stopping or len(self._streams) >= MAX_STREAMS:
-            self._h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+            with contextlib.suppress(ProtocolError):  # the client may have reset it already
+                self._h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
             return
         scope = self._scope(event.headers)
         stream = Stream(self, event.stream_id, head=scope["method"] == "HEAD")
@@ -351,11 +352,21 @@ class Http2(asyncio.Protocol):
     def send_head(self, stream: Stream, status: int, headers: Headers) -> None:
         """Send the head of a response."""
         own = [(name.lower(), value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
-        self._h2.send_headers(stream.number, [(b":status", b"%d" % status), *self._state.default_headers, *own])
+        fields = [(b":status", b"%d" % status), *self._state.default_headers, *own]
+        try:
+            self._h2.send_headers(stream.number, fields)
+        except ProtocolError:
+            self._leave(stream)
         self._flush_soon()
 
     def pump(self, stream: Stream) -> None:
         """Send as much of the outbox as the client's window and the socket take, and the end if it is due."""
+        try:
+            self._pump(stream)
+        except ProtocolError:  # `h2` is ahead of us: the client's reset is among the events not taken yet
+            self._leave(stream)
+
+    def _pump(self, stream: Stream) -> None:
         h2, outbox, number = self._h2, stream.outbox, stream.number
         while outbox:
             size = min(len(outbox), h2.max_outbound_frame_size, h2.local_flow_control_window(number))

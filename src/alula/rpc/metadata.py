@@ -12,7 +12,8 @@ from alula.rpc.errors import Code, RpcError
 _NAME = re.compile(r"[0-9a-z_.-]+")
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_LONGEST = 100 * 365 * 86400.0  # seconds; a longer timeout is none
+_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+_LONGEST = 100 * 365 * 86400.0  # seconds; an event loop's clock takes no more
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -57,20 +58,24 @@ def percent_encode(text: str) -> str:
     return quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace")
 
 
-def connect_timeout(value: str) -> float | None:
-    """Seconds in ``connect-timeout-ms``: at most ten digits. Raises INVALID_ARGUMENT."""
-    if not value:
+def connect_timeout(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Connect client gives. Raises INVALID_ARGUMENT for a head that is not of this protocol."""
+    if headers.get("connect-protocol-version", "1") != "1":
+        raise RpcError(Code.INVALID_ARGUMENT, "connect-protocol-version must be 1")
+    value = headers.get("connect-timeout-ms")
+    if value is None:
         return None
     if len(value) > 10 or not (value.isascii() and value.isdigit()):
         raise RpcError(Code.INVALID_ARGUMENT, "connect-timeout-ms is a number of milliseconds, at most ten digits")
     return int(value) / 1000
 
 
-def grpc_timeout(value: str) -> float | None:
-    """Seconds in ``grpc-timeout``: at most eight digits and a unit. Raises INVALID_ARGUMENT."""
-    if not value:
+def grpc_timeout(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a gRPC client gives: at most eight digits and a unit. Raises INVALID_ARGUMENT."""
+    value = headers.get("grpc-timeout")
+    if value is None:
         return None
-    digits, unit = value[:-1], value[-1]
-    if unit not in _UNITS or not 1 <= len(digits) <= 8 or not (digits.isascii() and digits.isdigit()):
+    match = _TIMEOUT.fullmatch(value)
+    if match is None:
         raise RpcError(Code.INVALID_ARGUMENT, "grpc-timeout is at most eight digits and one of H, M, S, m, u, n")
-    return min(int(digits) * _UNITS[unit], _LONGEST)
+    return min(int(match[1]) * _UNITS[match[2]], _LONGEST)

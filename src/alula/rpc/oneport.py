@@ -12,6 +12,18 @@ from alula.rpc.http2 import Http2
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+# A silent stream finds out within two minutes that its client's machine is dead, and no answer waits for the
+# acknowledgement of one before (asyncio sees to that only for sockets that name their protocol).
+_OPTIONS = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), seconds)
+        for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)
+    ),
+]
+
 
 class OnePort(asyncio.Protocol):
     """A connection whose protocol is not known yet. For uvicorn's ``http=``."""
@@ -35,8 +47,8 @@ class OnePort(asyncio.Protocol):
         self._state.connections.add(self)  # type: ignore[arg-type]
         peer = transport.get_extra_info("socket")
         if peer is not None and peer.family != socket.AF_UNIX:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # finds out a dead client of a silent stream
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for a named protocol
+            for level, option, value in _OPTIONS:
+                peer.setsockopt(level, option, value)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left before it said anything."""

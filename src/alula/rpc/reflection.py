@@ -174,12 +174,12 @@ class _Handler:
             for name in schema.names:
                 response.list_services_response.service.add(name=name)
         elif asked == "file_by_filename":
-            files += schema.files(lambda pool: pool.FindFileByName(request.file_by_filename))
+            files.extend(schema.files(lambda pool: pool.FindFileByName(request.file_by_filename)))
         elif asked == "file_containing_symbol":
-            files += schema.files(lambda pool: pool.FindFileContainingSymbol(request.file_containing_symbol))
+            files.extend(schema.files(lambda pool: pool.FindFileContainingSymbol(request.file_containing_symbol)))
         elif asked == "file_containing_extension":
             extension = request.file_containing_extension
-            files += schema.extended(extension.containing_type, extension.extension_number)
+            files.extend(schema.extended(extension.containing_type, extension.extension_number))
         elif asked == "all_extension_numbers_of_type":
             name = request.all_extension_numbers_of_type
             numbers = schema.extensions(name)

@@ -54,8 +54,8 @@ async def changed_after(tx: Tx, run: int, seq: int, limit: int) -> list[Action]:
     return [rows.action(row) for row in found]
 
 
-async def descendants(tx: Tx, run: int, name: str) -> list[Action]:
-    """Everything below an action that has not ended, nearest first."""
+async def descendants(tx: Tx, run: int, name: str, limit: int) -> list[Action]:
+    """What is below an action and has not ended, nearest first, at most ``limit``."""
     found = await tx.all(
         f"""
         WITH RECURSIVE below (name, depth) AS (
@@ -64,11 +64,23 @@ async def descendants(tx: Tx, run: int, name: str) -> list[Action]:
             SELECT c.name, b.depth + 1 FROM below b JOIN actions c ON c.run = :run AND c.parent = b.name
         )
         {SELECT} JOIN below ON below.name = a.name
-        WHERE a.run = :run AND a.phase NOT IN ({_TERMINAL}) ORDER BY below.depth
+        WHERE a.run = :run AND a.phase NOT IN ({_TERMINAL}) ORDER BY below.depth LIMIT :limit
         """,  # noqa: S608
-        {"run": run, "name": name},
+        {"run": run, "name": name, "limit": limit},
     )
     return [rows.action(row) for row in found]
+
+
+async def orphans(tx: Tx) -> list[tuple[Action, Action]]:
+    """Task actions that have not ended though their parent has, each with its parent."""
+    found = await tx.all(
+        f"""
+        {SELECT} JOIN actions p ON p.run = a.run AND p.name = a.parent
+        WHERE a.kind = 1 AND a.phase IN (1, 2, 3, 4, 9) AND p.phase IN ({_TERMINAL})
+        """
+    )
+    pairs = [(rows.action(row), await get(tx, row["run"], row["parent"])) for row in found]
+    return [(orphan, parent) for orphan, parent in pairs if parent is not None]
 
 
 async def queue(tx: Tx) -> list[Action]:
@@ -85,13 +97,20 @@ async def events(tx: Tx, run: int, name: str) -> list[Event]:
     return [rows.event(row) for row in found]
 
 
+def beginning(new: NewAction, attempt: int, now: datetime) -> list[Event]:
+    """What an attempt begins with; of a trace, which is told of when it is over, both its ends."""
+    began = Event(new.name, attempt, Phase.RUNNING if new.phase.terminal else new.phase, 0, new.started_at or now)
+    if not new.phase.terminal:
+        return [began]
+    ended = replace(began, phase=new.phase, at=new.ended_at or now, failure=new.failure, output_uri=new.output_uri)
+    return [began, ended]
+
+
 async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec: bytes, now: datetime) -> None:
-    """Write a new action and its first event. ``spec`` is the digest of a stored spec."""
-    first = Phase.RUNNING if new.phase.terminal else new.phase
-    seq = await _append(tx, run, Event(new.name, 1, first, 0, new.started_at or now), now)
-    if new.phase.terminal:  # a trace is told of when it is over: keep both its ends
-        ended = Event(new.name, 1, new.phase, 0, new.ended_at or now, failure=new.failure, output_uri=new.output_uri)
-        seq = await _append(tx, run, ended, now)
+    """Write a new action and its first events. ``spec`` is the digest of a stored spec."""
+    seq = 0
+    for event in beginning(new, 1, now):
+        seq = await _append(tx, run, event, now)
     await tx.execute(
         """
         INSERT INTO actions VALUES (
@@ -131,7 +150,7 @@ async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec:
 
 
 async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
-    """Append what happened and replace the row by ``new``, whose version is counted here.
+    """Append what happened and replace the row by ``new``, whose version is counted here, in each attempt from 0.
 
     Raises:
         Stale: the row is no longer ``old`` (another attempt, or another version): look again.
@@ -139,10 +158,8 @@ async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], n
     seq = old.seq
     version = old.version
     for event in happened:
-        version += 1
+        version = version + 1 if event.attempt == old.attempt else 0
         seq = await _append(tx, old.run_key, replace(event, version=version), now)
-    if new.attempt != old.attempt:
-        version = 0
     new = replace(new, seq=seq, version=version)
     changed = await tx.execute(
         """

@@ -1,7 +1,6 @@
 """Pages of rows: filters and sorts over an allow-list, and keyset tokens: pages stay right while rows change."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class Listing:
         by = ", ".join(f"{self._column(o.field).sql} {'DESC' if o.descending else 'ASC'}" for o in order)
         text = self.select.replace("/*keys*/", f", {keys}")
         where_text = f" WHERE {' AND '.join(f'({c})' for c in conditions)}" if conditions else ""
-        return f"{text}{where_text} ORDER BY {by} LIMIT {limit + 1}", bound, Keys(limit, len(order))
+        return f"{text}{where_text} ORDER BY {by} LIMIT {limit + 1}", bound, Keys(limit, order)
 
     def _order(self, asked: Sequence[Order]) -> tuple[Order, ...]:
         order = tuple(asked) or self.default
@@ -67,8 +66,8 @@ class Listing:
             raise Invalid(f"the filter on {where.field!r} has no values")
         read = str if where.test in _PATTERNS else column.read
         try:
-            bound |= {name: read(value) for name, value in zip(names, where.values, strict=True)}
-        except ValueError as error:
+            bound |= {name: _storable(read(value)) for name, value in zip(names, where.values, strict=True)}
+        except (ValueError, OverflowError) as error:
             raise Invalid(f"the filter on {where.field!r} has a value that does not fit: {error}") from error
         if where.test in (Test.VALUE_IN, Test.VALUE_NOT_IN):
             negation = "NOT " if where.test is Test.VALUE_NOT_IN else ""
@@ -81,7 +80,7 @@ class Listing:
 
     def _after(self, order: Sequence[Order], token: str, bound: dict[str, Any]) -> str:
         """Rows behind the token's in this order: (a > x) or (a = x and b > y) or ..."""
-        last = _decode(token, len(order))
+        last = _decode(token, order)
         bound |= {f"k{i}": value for i, value in enumerate(last)}
         branches = []
         for i, o in enumerate(order):
@@ -95,8 +94,8 @@ class Listing:
 _PATTERNS = {
     Test.CONTAINS: "instr({column}, {value}) > 0",
     Test.CONTAINS_CASE_INSENSITIVE: "instr(lower({column}), lower({value})) > 0",
-    Test.ENDS_WITH: "substr({column}, -length({value})) = {value}",
-    Test.NOT_ENDS_WITH: "substr({column}, -length({value})) <> {value}",
+    Test.ENDS_WITH: "substr({column}, length({column}) - length({value}) + 1) = {value}",
+    Test.NOT_ENDS_WITH: "substr({column}, length({column}) - length({value}) + 1) <> {value}",
 }
 
 
@@ -105,14 +104,14 @@ class Keys:
     """Cuts a page out of what the statement found."""
 
     limit: int
-    count: int
+    order: tuple[Order, ...]
 
     def cut(self, found: Sequence[Row]) -> tuple[Sequence[Row], str]:
         """The rows of the page and the token of the next ("" at the end)."""
         if len(found) <= self.limit:
             return found, ""
         page = found[: self.limit]
-        values = [page[-1][f"key_{i}"] for i in range(self.count)]
+        values = [_spelled(self.order), *(page[-1][f"key_{i}"] for i in range(len(self.order)))]
         return page, base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
 
 
@@ -122,11 +121,24 @@ def _limit(asked: int) -> int:
     return asked or DEFAULT_LIMIT
 
 
-def _decode(token: str, count: int) -> list[Any]:
+def _spelled(order: Sequence[Order]) -> str:
+    return ",".join(f"{'-' if o.descending else ''}{o.field}" for o in order)
+
+
+def _decode(token: str, order: Sequence[Order]) -> list[Any]:
     try:
-        values = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, binascii.Error):
-        values = None
-    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, str | int) for v in values):
-        raise Invalid("request.token: not a token of this list, or the sort order changed; start from the first page")
-    return values
+        spelled, *values = json.loads(base64.urlsafe_b64decode(token.encode()))
+        if spelled == _spelled(order) and len(values) == len(order):
+            return [_storable(value) for value in values]
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise Invalid("request.token: not a token of this list, or the sort order changed; start from the first page")
+
+
+def _storable(value: Any) -> Any:
+    """What SQLite can compare with: an integer of 64 bits, or text that is UTF-8. `ValueError` for all else."""
+    if isinstance(value, str):
+        value.encode()
+    elif not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value!r:.40} is no text and no integer of 64 bits")
+    return value

@@ -41,12 +41,13 @@ async def get(tx: Tx, key: int) -> Run | None:
     return _run(row) if row else None
 
 
-async def insert(tx: Tx, run: Run) -> int:
-    """Write a new run (its ``key`` and ``seq`` are given here); its key."""
+async def insert(tx: Tx, run: Run) -> int | None:
+    """Write a new run (its ``key`` and ``seq`` are given here); its key, or ``None`` if there is one of that name."""
     row = await tx.one(
         """
         INSERT INTO runs (project, domain, name, org, digest, run_spec, source, starts_at, created_at, seq)
-        VALUES (:project, :domain, :name, :org, :digest, :spec, :source, :starts_at, :created_at, 0) RETURNING key
+        VALUES (:project, :domain, :name, :org, :digest, :spec, :source, :starts_at, :created_at, 0)
+        ON CONFLICT DO NOTHING RETURNING key
         """,
         {
             "project": run.id.project,
@@ -60,9 +61,7 @@ async def insert(tx: Tx, run: Run) -> int:
             "created_at": rows.micros(run.created_at),
         },
     )
-    assert row is not None
-    key: int = row["key"]
-    return key
+    return row["key"] if row else None
 
 
 def _moment(text: str) -> int:
@@ -80,6 +79,8 @@ _FIELDS = {
     "action_group": Column("a.grp"),
     "parent_name": Column("coalesce(a.parent, '')"),
     "parent_action_name": Column("coalesce(a.parent, '')"),
+    "project": Column("r.project"),
+    "domain": Column("r.domain"),
     "run_name": Column("r.name"),
     "run_source": Column("r.source", int),
     "task_project": Column("a.task_project"),
@@ -95,7 +96,7 @@ _SELECT = SELECT.replace("r.org\n", "r.org /*keys*/\n")
 _RUNS = Listing(
     select=_SELECT,
     columns=_FIELDS | {"name": Column("r.name")},
-    unique=("created_at", "run_name", "task_project"),
+    unique=("created_at", "run_name", "project", "domain"),
     default=(Order("created_at", descending=True),),
 )
 _ACTIONS = Listing(

@@ -16,11 +16,45 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _PIECE = 1024 * 1024  # bytes kept in memory at a time
 _NEAR = 64 * 1024  # bytes hashed and written faster than a thread is woken
+_DRAINED = 64 * 1024 * 1024  # bytes taken of a body that nobody wants
 _CHECKSUM = "x-amz-checksum-"
 
 
 class Gone(Exception):
     """The client went away in the middle of its request; there is nobody to answer."""
+
+
+class Intake:
+    """What a client sends, and whether that is all of it."""
+
+    def __init__(self, receive: Receive, headers: Mapping[str, str]) -> None:
+        self._receive = receive
+        self._waits = "100-continue" in headers.get("expect", "").lower()
+        self._ended = False
+
+    async def take(self) -> bytes | None:
+        """The next bytes of the body; ``None`` after its end. `Gone` if the client went away before that."""
+        if self._ended:
+            return None
+        message = await self._receive()
+        self._waits = False
+        if message["type"] == "http.disconnect":
+            raise Gone
+        self._ended = not message.get("more_body")
+        data: bytes = message.get("body", b"")
+        return data
+
+    async def drain(self) -> bool:
+        """Take what nobody took: many clients send all of it before they read an answer. Whether that was the end.
+
+        A client that waits to be told to go on is not told so, and one that sends too much is not waited for.
+        """
+        if self._waits:
+            return False
+        size = 0
+        while size <= _DRAINED and (data := await self.take()) is not None:
+            size += len(data)
+        return self._ended
 
 
 class _Digest(Protocol):
@@ -32,8 +66,8 @@ class _Digest(Protocol):
 class Body:
     """Can be taken once: by `save` or by `read`."""
 
-    def __init__(self, receive: Receive, headers: Mapping[str, str], verified: Verified) -> None:
-        self._receive = receive
+    def __init__(self, intake: Intake, headers: Mapping[str, str], verified: Verified) -> None:
+        self._intake = intake
         self._headers = headers
         streaming = verified.payload.startswith("STREAMING-")
         self._chunks = Chunks(verified) if streaming else None
@@ -88,16 +122,10 @@ class Body:
 
     async def _raw(self) -> AsyncIterator[bytes]:
         size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise Gone
-            data = message.get("body", b"")
+        while (data := await self._intake.take()) is not None:
             size += len(data)
             if data:
                 yield data
-            if not message.get("more_body"):
-                break
         if str(size) != self._headers.get("content-length", str(size)).strip():
             raise S3Error("IncompleteBody", f"the body has {size} bytes, not what Content-Length says")
 

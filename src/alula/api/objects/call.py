@@ -30,12 +30,17 @@ class Reply:
     body: bytes | AsyncGenerator[bytes, None] = b""
 
 
-def parse(scope: Mapping[str, Any]) -> Request:
-    """The request in an ASGI scope."""
+def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers in an ASGI scope, by lower-case names; repeated ones are joined."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def parse(scope: Mapping[str, Any], headers: Mapping[str, str]) -> Request:
+    """The request in an ASGI scope."""
     path = scope.get("raw_path") or scope["path"].encode()
     try:
         query = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")

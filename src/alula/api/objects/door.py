@@ -5,18 +5,18 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from alula.api.objects import documents, listing, reading, writing
-from alula.api.objects.body import Body, Gone, Receive
-from alula.api.objects.call import Call, Reply, parse, split
+from alula.api.objects.body import Body, Gone, Intake, Receive
+from alula.api.objects.call import Call, Reply, headers_of, parse, split
 from alula.api.objects.errors import STATUS, S3Error, code_of
 from alula.blobs.folder import Folder
 from alula.blobs.multipart import Multipart
-from alula.blobs.sigv4 import Credentials, verify
+from alula.blobs.sigv4 import Credentials, Request, verify
 from alula.blobs.uri import check_key
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -57,16 +57,23 @@ class ObjectsDoor:
         """Answer one HTTP request."""
         if scope["type"] != "http":
             return
-        try:
-            reply = await self._answer(scope, receive)
-        except Gone:
-            return
-        except Exception as error:
-            reply = _refusal(error)
-        await _send(reply, scope["method"] == "HEAD", receive, send)
+        headers = headers_of(scope)
+        intake = Intake(receive, headers)
+        with contextlib.suppress(Gone):
+            reply = await self._reply(scope, headers, intake)
+            if not await intake.drain() and scope["http_version"].startswith("1"):
+                reply = replace(reply, headers={**reply.headers, "connection": "close"})
+            await _send(reply, scope["method"] == "HEAD", receive, send)
 
-    async def _answer(self, scope: Mapping[str, Any], receive: Receive) -> Reply:
-        request = parse(scope)
+    async def _reply(self, scope: Mapping[str, Any], headers: Mapping[str, str], intake: Intake) -> Reply:
+        try:
+            return await self._operate(parse(scope, headers), intake)
+        except Gone:
+            raise
+        except Exception as error:
+            return _refusal(error)
+
+    async def _operate(self, request: Request, intake: Intake) -> Reply:
         bucket, key = split(request.path)
         if bucket not in ("", self._folder.bucket):
             raise S3Error("NoSuchBucket", f"there is no bucket {bucket[:63]!r} here")
@@ -76,7 +83,7 @@ class ObjectsDoor:
         routes = self._object if key else self._bucket if bucket else self._service
         query = dict(request.query)
         operation = _find(routes, request.method, frozenset(query))
-        return await operation(Call(bucket, key, query, request.headers, Body(receive, request.headers, verified)))
+        return await operation(Call(bucket, key, query, request.headers, Body(intake, request.headers, verified)))
 
 
 def _bucket_routes(folder: Folder) -> list[_Route]:

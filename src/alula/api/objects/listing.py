@@ -122,7 +122,7 @@ def _token(after: str) -> str:
 
 def _untoken(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         raise S3Error("InvalidArgument", "continuation-token: not one of this server's") from None
 

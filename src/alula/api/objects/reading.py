@@ -22,8 +22,9 @@ OVERRIDES = {  # what a signed query may say instead of what was put
     "response-content-type": "content-type",
     "response-expires": "expires",
 }
-# An object is what some task wrote: a page among them must not act as a page of this server.
-_HARMLESS = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
+# An object is what some task wrote: a page among them (a report, mostly, with scripts) must not act as a page of this
+# server. A sandbox gives it an origin of its own.
+_HARMLESS = {"content-security-policy": "sandbox allow-scripts", "x-content-type-options": "nosniff"}
 
 
 async def head(folder: Folder, call: Call) -> Reply:

@@ -16,6 +16,7 @@ from pathlib import Path
 from alula.executors.process.environment import Environment
 
 _KEPT = 64  # unpacked bundles that outlive a restart, the last used ones
+_PATIENCE = 30.0  # seconds; after that the attempt does it itself
 
 Fetch = Callable[[str], Awaitable[bytes | None]]
 
@@ -57,9 +58,10 @@ class Bundles:
                 os.utime(folder)
                 return folder
             assert self._fetch is not None
-            if (content := await self._fetch(uri)) is None:
-                return None
-            await self._run_unpack(folder, content)
+            async with asyncio.timeout(_PATIENCE):
+                if (content := await self._fetch(uri)) is None:
+                    return None
+                await self._run_unpack(folder, content)
         except Exception as error:  # `a0` downloads it itself, and says what is wrong with it
             _log.warning("code bundle %s was not unpacked ahead: %s", uri, error)
             self._ready.pop(uri, None)
@@ -75,7 +77,7 @@ class Bundles:
         await asyncio.to_thread((partial / "archive").write_bytes, content)
         code = "import sys; sys.path.pop(0); from alula.executors.process.unpack import main; main()"
         process = await asyncio.create_subprocess_exec(
-            self._environment.bin / "python", "-c", code, partial,
+            self._environment.interpreter, "-c", code, partial,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             env=self._environment.variables(os.environ), cwd=partial,
         )  # fmt: skip

@@ -61,6 +61,7 @@ def _become(start: Start, output: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != launcher:
             os._exit(70)  # the launcher died before the line above
+        _prefer_to_lose_this()
     signal.set_wakeup_fd(-1)
     for number in _HANDLED:
         signal.signal(number, signal.SIG_DFL)
@@ -77,6 +78,12 @@ def _become(start: Start, output: int) -> None:
     _show_mark(start.env.get(tree.MARK, ""))
     if start.bundle is not None:
         _populate(start.bundle)
+
+
+def _prefer_to_lose_this() -> None:
+    """When memory runs out, the kernel is to choose an attempt and not the server."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
 
 
 def _show_mark(mark: str) -> None:

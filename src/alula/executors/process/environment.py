@@ -22,6 +22,7 @@ class Environment:
     """A Python with the SDK in it."""
 
     bin: Path
+    interpreter: Path
     python: str
     sdk: str
 
@@ -32,7 +33,7 @@ class Environment:
             sdk = metadata.version("flyte")
         except metadata.PackageNotFoundError:
             sdk = "none"
-        return cls(Path(sys.executable).parent, platform.python_version(), sdk)
+        return cls(Path(sys.executable).parent, Path(sys.executable), platform.python_version(), sdk)
 
     @property
     def label(self) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -28,12 +27,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Attempt:
-    """``placed``: its process exists, or it is over; ``over``: it is over."""
+    """``placed``: its process exists, or it is over; ``over``: it is over. ``placing`` is the submit that made it."""
 
     name: str
     seen: Observation
     grace: float = 0.0
     sent: bool = False  # the launcher was asked to start it
+    placing: asyncio.Task[None] | None = None
     placed: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -67,7 +67,6 @@ class ProcessExecutor:
         self._change = asyncio.Event()
         self._growth = _follow.Growth()
         self._following: asyncio.Task[None] | None = None
-        self._placing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Take the home over from an earlier life, end what it left, and start the launcher.
@@ -82,11 +81,15 @@ class ProcessExecutor:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._placing:
-            task.cancel()
+        for attempt in self._attempts.values():
+            if attempt.placing is not None and not attempt.sent:
+                attempt.placing.cancel()
         await self._life.end()
         if self._following is not None:
             await self._following
+        for attempt in self._attempts.values():
+            if not attempt.over.is_set():
+                self._ended(attempt.name, {"lost": "the server ended"})
 
     # The promise
 
@@ -103,11 +106,15 @@ class ProcessExecutor:
             notes = (self._environment.note(launch.image),)
             attempt = _Attempt(launch.name, Observation(Presence.STARTING, notes=notes), launch.grace)
             self._attempts[launch.name] = attempt
-            task = asyncio.create_task(self._place(attempt, launch))
-            self._placing.add(task)
-            task.add_done_callback(self._placing.discard)
-            await asyncio.shield(task)
-        await attempt.placed.wait()
+            attempt.placing = asyncio.create_task(self._place(attempt, launch))
+        if attempt.placing is None:
+            return
+        try:
+            await asyncio.shield(attempt.placing)  # it goes on if this caller is cancelled
+        except asyncio.CancelledError:
+            if attempt.placing.cancelled():
+                raise Unavailable("the process executor is stopping; the attempt was not started") from None
+            raise
 
     async def observe(self, name: str) -> Observation | None:
         """See `Executor.observe`."""
@@ -123,7 +130,7 @@ class ProcessExecutor:
         if not attempt.over.is_set():
             self._life.send({"kill": name, "grace": attempt.grace})
             await attempt.over.wait()
-        await asyncio.to_thread(shutil.rmtree, self._home.attempt(name), ignore_errors=True)
+        await asyncio.to_thread(records.remove, self._home.attempt(name))
         if self._attempts.get(name) is attempt:
             del self._attempts[name]
 
@@ -182,6 +189,7 @@ class ProcessExecutor:
         await self._life.linked()
         attempt.sent = True  # and sent it is: nothing else runs between these two lines
         self._life.send(message)
+        await attempt.placed.wait()
 
     async def _follow_life(self) -> None:
         async for message in self._life.messages():

@@ -49,6 +49,7 @@ class Launcher:
         self._runtime = runtime
         self._attempts: dict[str, Attempt] = {}
         self._closing = False
+        self._boot = tree.boot()
         self._oom = memory.OomCounter()
         self._selector = selectors.DefaultSelector()
         wake, ring = os.pipe()
@@ -116,6 +117,9 @@ class Launcher:
         if not executable:
             self._fail(message, 127 if "not found" in problem else 126, problem)
             return
+        if self._runtime is not None and not self._runtime.current():
+            self._runtime = None
+            self._server.send({"ready": "spawn", "note": "packages were installed or removed: attempts start cold"})
         runtime = self._runtime
         if runtime is not None and (command[0] != "a0" or executable != runtime.script or not runtime.fits(env)):
             runtime = None
@@ -133,7 +137,7 @@ class Launcher:
         os.close(output)
         one = Attempt(name, message["directory"], pid, time.time_ns())
         self._attempts[name] = one
-        process = {"pid": pid, "started": tree.started(pid), "boot": tree.boot()}
+        process = {"pid": pid, "started": tree.started(pid), "boot": self._boot}
         how = "forked" if runtime is not None else "started"
         self._open(one, f"{how} process {pid}: {_shown(command)}", process, source)
         self._server.send({"started": name, "at": one.started_ns})
@@ -180,6 +184,9 @@ class Launcher:
             tree.send(left, signal.SIGKILL)
             return
         del self._attempts[one.name]
+        if not self._attempts:  # whoever is left belonged to an attempt, though nothing says to which
+            strangers = [pid for orphan in self._orphans() for pid in (orphan, *tree.descendants(orphan))]
+            tree.send(strangers, signal.SIGKILL)
         self._end(one, one.ended)
 
     def _end(self, one: Attempt, ended: Message) -> None:
@@ -205,13 +212,19 @@ class Launcher:
     def _members(self, one: Attempt) -> list[int]:
         """Every live process of the attempt but its main one."""
         if not tree.LINUX:
-            return [-one.pid] if tree.send_group(one.pid, signal.Signals(0)) else []
+            return [-one.pid] if tree.send_group(one.pid, 0) else []
         found = [] if one.ended else tree.descendants(one.pid)
-        known = {other.pid for other in self._attempts.values()} | {self._recorder_pid}
-        for orphan in tree.children(os.getpid()):
-            if orphan not in known and tree.alive(orphan) and self._owns(one, orphan):
+        for orphan in self._orphans():
+            if self._owns(one, orphan):
                 found += [orphan, *tree.descendants(orphan)]
         return [pid for pid in found if tree.alive(pid)]
+
+    def _orphans(self) -> list[int]:
+        """Live processes whose parents are gone, so that the launcher, a subreaper, has become theirs."""
+        if not tree.LINUX:
+            return []
+        known = {one.pid for one in self._attempts.values()} | {self._recorder_pid}
+        return [pid for pid in tree.children(os.getpid()) if pid not in known and tree.alive(pid)]
 
     def _owns(self, one: Attempt, orphan: int) -> bool:
         if tree.session(orphan) == one.pid or tree.mark(orphan).partition("/")[2] == one.name:
@@ -264,7 +277,8 @@ def main() -> None:
     environment.
     """
     home, server, recorder_server, lock, mode, script, cap = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they end when the server does; so the recorder, too
+        signal.signal(number, signal.SIG_IGN)
     if tree.LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     channel, recorder_pid = _start_recorder(home, int(recorder_server), int(lock), cap)

@@ -1,8 +1,8 @@
 """The life of a home: one server at a time, its launchers one after the other, and what an earlier life left behind."""
 
 import asyncio
+import logging
 import os
-import shutil
 import signal
 import time
 import uuid
@@ -21,6 +21,9 @@ _LAST_WORDS = 10.0  # seconds the recorder may take after the launcher's death
 _STEADY = 5.0  # seconds a launcher must live for its successor to be started at once
 _PAUSE = 1.0  # seconds before a successor otherwise
 _MARK_ROOM = 200  # bytes of the longest attempt name
+
+
+_log = logging.getLogger(__name__)
 
 
 class Life:
@@ -45,13 +48,9 @@ class Life:
         """
         try:
             found = await asyncio.to_thread(self._take_over)
-        except BlockingIOError:
-            raise Unavailable(
-                f"{self._home.path} is in use by another server; stop it, or name another folder"
-            ) from None
+            await self._open()
         except OSError as error:
             raise Unavailable(f"{self._home.path} cannot be used: {error.strerror}") from error
-        await self._open()
         return found
 
     async def end(self) -> None:
@@ -72,10 +71,8 @@ class Life:
             if self._closing.is_set():
                 break
             if time.monotonic() - born < _STEADY:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), _PAUSE)
-            if not self._closing.is_set():
-                await self._open()
+                await self._pause()
+            await self._reopen()
         os.close(self._lock)
 
     async def linked(self) -> None:
@@ -108,7 +105,7 @@ class Life:
                 path.mkdir(mode=0o700, exist_ok=True)
             records.create(folder / records.MARKER, {"name": launch.name, "grace": launch.grace, "notes": list(notes)})
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            records.remove(folder)
             raise
 
     def mark_of(self, name: str) -> dict[str, str]:
@@ -119,12 +116,26 @@ class Life:
 
     async def _open(self) -> None:
         env = {**self._environment.variables(os.environ), **self.mark_of("-" * _MARK_ROOM)}
-        script, python = self._environment.script, self._environment.bin / "python"
+        script, python = self._environment.script, self._environment.interpreter
         plan = Plan(python, self._home.path, script, self._mode, self._log_cap, env, self._lock)
         self._link = await Link.open(plan)
         for name in self._followed:
             self._link.recorder.send({"follow": name, "on": True})
         self._linked.set()
+
+    async def _reopen(self) -> None:
+        while not self._closing.is_set():
+            try:
+                await self._open()
+            except OSError as error:  # no descriptors, no memory: it may pass
+                _log.error("the launcher cannot be started, will try again: %s", error)
+                await self._pause()
+            else:
+                return
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), _PAUSE)
 
     async def _said(self, link: Link) -> AsyncIterator[Message]:
         said: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -151,7 +162,11 @@ class Life:
     def _take_over(self) -> list[records.Record]:
         for path in (self._home.path, self._home.attempts, self._home.logs):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = take_lock(self._home.path / "lock", _PATIENCE)
+        try:
+            self._lock = take_lock(self._home.path / "lock", _PATIENCE)
+        except BlockingIOError:
+            message = f"{self._home.path} is in use by another server; stop it, or name another folder"
+            raise Unavailable(message) from None
         self._id = _identity(self._home.path / "id")
         self._kill_survivors()
         return [record for folder in self._home.attempts.iterdir() if (record := _recall(folder)) is not None]
@@ -159,7 +174,12 @@ class Life:
     def _kill_survivors(self) -> None:
         """End every process of this home's attempts, the launcher that held them included."""
         deadline = time.monotonic() + _LAST_WORDS
-        while (left := tree.survivors(self._id, self._leaders())) and time.monotonic() < deadline:
+        left: set[int] = set()
+        while time.monotonic() < deadline:
+            left |= set(tree.survivors(self._id, self._leaders()))
+            left = {pid for pid in left if tree.alive(pid)}
+            if not left:
+                return
             tree.send(left, signal.SIGKILL)
             time.sleep(0.01)  # they are nobody's children of ours: their end can only be looked for
 
@@ -187,10 +207,11 @@ def _recall(folder: Path) -> records.Record | None:
     """An attempt of an earlier life. Without an end it is lost; that is written down, so that it stays so."""
     marker = records.read(folder / records.MARKER)
     if marker is None:  # the crash came before the marker was whole, and so before the process
-        shutil.rmtree(folder, ignore_errors=True)
+        records.remove(folder)
         return None
     end = records.read(folder / records.END)
     if end is None:
         end = {"lost": "the server ended"}
-        records.replace(folder / records.END, end)
+        with suppress(OSError):  # a full disk: the next life finds it lost again
+            records.replace(folder / records.END, end)
     return {**marker, **end}

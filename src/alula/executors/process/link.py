@@ -37,7 +37,7 @@ class Stream:
 
     @classmethod
     async def over(cls, sock: socket.socket) -> "Stream":
-        return cls(*await asyncio.open_connection(sock=sock, limit=_LINE))
+        return cls(*await asyncio.open_unix_connection(sock=sock, limit=_LINE))
 
     def send(self, message: Message) -> None:
         """Queue a message. To a dead peer it is lost: its death is seen by who reads."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from alula.executors.process import warm
 from alula.executors.process.tree import MARK
 
 _ENTRY = "flyte._bin.runtime"
@@ -28,7 +29,7 @@ _LATE = (
     "flyte.remote._client.auth._session", "flyte.remote._client.auth._authenticators.factory",
     "flyte.remote._client.auth._interceptors.default_metadata", "flyte.remote._client.auth._interceptors.retry",
     "pyqwest._glue", "opentelemetry.propagate", "httpx", "httpcore", "faulthandler", "importlib.readers",
-    "rich.logging", "rich._emoji_codes",
+    "rich.logging", "rich._emoji_codes", "opentelemetry.metrics", "flyte.git", "flyte._utils.asyncify",
 )  # fmt: skip
 
 # Variables whose presence makes no difference at these values: what the SDK's client sends with every run.
@@ -44,6 +45,11 @@ class Runtime:
 
     script: str  # the console script a cold start would execute
     seen: Mapping[str, str | None]
+    installed: Mapping[str, int]  # where modules come from, and when that changed last
+
+    def current(self) -> bool:
+        """Whether nothing was installed or removed since; modules of two versions must not meet in one process."""
+        return self.installed == _installed()
 
     def fits(self, env: Mapping[str, str]) -> bool:
         """Whether an attempt with this environment would have loaded the very same runtime."""
@@ -67,12 +73,13 @@ def load(script: str) -> Runtime:
         for module in _LATE:
             with suppress(ImportError):
                 importlib.import_module(module)
+        warm.warm()
     _close_syncify_loop()
     if (running := threading.active_count()) > 1 or _kernel_threads() > 1:
         raise RuntimeError(f"{max(running, _kernel_threads())} threads run after the import")
     gc.collect()
     gc.freeze()
-    return Runtime(script, {name: os.environ.get(name) for name in names})
+    return Runtime(script, {name: os.environ.get(name) for name in names}, _installed())
 
 
 @contextmanager
@@ -124,6 +131,14 @@ def _close_syncify_loop() -> None:
     """Its selector and sockets must not be shared by the children."""
     if (background := syncify()) is not None:
         background.loop.close()
+
+
+def _installed() -> dict[str, int]:
+    found = {}
+    for folder in sys.path:
+        with suppress(OSError):
+            found[folder] = os.stat(folder).st_mtime_ns
+    return found
 
 
 def _kernel_threads() -> int:

@@ -38,24 +38,32 @@ class Log:
     spent: int = 0
     held: bytes = b""  # the beginning of a line
     held_until: float = 0.0
-    dropped: str = ""  # why output is dropped now
+    dropped: str = ""  # why output is dropped from now on
+    told: bool = False  # the log says so
     tail: bytearray = field(default_factory=bytearray)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """Append, or drop: what the disk does not take must not stop the attempt."""
         if self.file < 0:
-            return
+            return False
         try:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self.file, rest) :]
         except OSError as error:
-            self.dropped = self.dropped or f"log incomplete: {error.strerror}"
+            self.dropped = self.dropped or f"log incomplete: {error.strerror}; what follows is dropped"
+            return False
+        return True
 
     def say(self, text: str) -> None:
         """Write a line of ours, after whatever was held."""
         self.release_held()
-        self.write(loglines.whole(time.time_ns(), loglines.SYSTEM, text.encode() + b"\n"))
+        if self.dropped and not self.told:  # the new line ends what a full disk may have cut
+            self.told = self.write(b"\n" + self._system(self.dropped))
+        self.write(self._system(text))
+
+    def _system(self, text: str) -> bytes:
+        return loglines.whole(time.time_ns(), loglines.SYSTEM, text.encode() + b"\n")
 
     def add(self, data: bytes) -> None:
         """Take output as it came from the pipe."""
@@ -91,7 +99,7 @@ class Log:
         self.spent += len(encoded)
         self.write(encoded)
         if self.dropped:
-            self.write(loglines.whole(time.time_ns(), loglines.SYSTEM, self.dropped.encode() + b"\n"))
+            self.told = self.write(self._system(self.dropped))
 
 
 def tail_text(tail: bytes) -> str:
@@ -109,6 +117,7 @@ class Recorder:
         self._launcher, self._server = launcher, server
         self._logs: dict[str, Log] = {}
         self._followed: set[str] = set()
+        self._late: set[str] = set()  # followed logs whose growth the server was not told yet
         self._selector = selectors.DefaultSelector()
         self._orphaned_at: float | None = None
         self._selector.register(launcher.socket, selectors.EVENT_READ, self._hear_launcher)
@@ -125,7 +134,7 @@ class Recorder:
                 if log.held_until and log.held_until <= now:
                     log.release_held()
                     self._grew(log.name)
-            self._server.flush()
+            self._flush()
         for log in list(self._logs.values()):
             self._close(log)
 
@@ -223,7 +232,17 @@ class Recorder:
 
     def _grew(self, name: str) -> None:
         if name in self._followed and not self._server.gone:
-            self._server.send({"grew": name})
+            if self._server.pending:  # it is slow to listen: once is enough
+                self._late.add(name)
+            else:
+                self._server.send({"grew": name})
+
+    def _flush(self) -> None:
+        self._server.flush()
+        if self._late and not self._server.pending:
+            late, self._late = self._late, set()
+            for name in late:
+                self._grew(name)
 
 
 def main() -> None:

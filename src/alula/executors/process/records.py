@@ -14,6 +14,9 @@ The folder of an attempt is a short digest of its name: sockets in TMPDIR must f
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,21 @@ def read(path: Path) -> Record | None:
     except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def remove(folder: Path) -> None:
+    """Remove an attempt's folder. The marker goes first: a crash in between leaves nothing that counts."""
+    (folder / MARKER).unlink(missing_ok=True)
+    shutil.rmtree(folder, onerror=_remove_again)
+
+
+def _remove_again(function: Callable[[str], object], path: str, _: object) -> None:
+    """User code may have made folders that cannot be written; what still does not go, stays."""
+    with suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+        os.chmod(path, 0o700)
+    with suppress(OSError):
+        shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 
 def _write(descriptor: int, record: Record) -> None:

@@ -7,7 +7,9 @@ a tree is the process group.
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -64,13 +66,26 @@ def parent(pid: int) -> int:
 
 
 def started(pid: int) -> int:
-    """When the process was started, in clock ticks since boot; with the pid it names a process for ever. 0: unknown."""
+    """When the process was started: clock ticks since boot on Linux, seconds elsewhere; with the pid it names a process
+    for ever. 0: there is none.
+    """
+    if not LINUX:
+        return _started_by_ps(pid)
     fields = _fields(pid)
     return int(fields[19]) if fields else 0
 
 
+def _started_by_ps(pid: int) -> int:
+    said = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, env={"LC_ALL": "C"})
+    with suppress(ValueError):
+        return int(time.mktime(time.strptime(said.stdout.strip())))
+    return 0
+
+
 def alive(pid: int) -> bool:
-    """Whether the process runs: a zombie does not."""
+    """Whether the process runs: a zombie does not. A negative number is a process group."""
+    if not LINUX:
+        return send_group(abs(pid), 0)
     fields = _fields(pid)
     return bool(fields) and fields[0] not in (b"Z", b"X")
 
@@ -111,7 +126,7 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def send_group(leader: int, number: signal.Signals) -> bool:
+def send_group(leader: int, number: int) -> bool:
     """Signal a process group; whether anybody was in it."""
     try:
         os.killpg(leader, number)
@@ -122,9 +137,11 @@ def send_group(leader: int, number: signal.Signals) -> bool:
 
 def survivors(home_id: str, known: Iterable[tuple[int, int]]) -> list[int]:
     """Processes that an earlier life of this home left behind: by its mark, or as a recorded (pid, start time)
-    with its session and everything below.
+    with its session and everything below. Elsewhere than on Linux: the process groups, as negative numbers.
     """
-    leaders = {pid for pid, at in known if started(pid) == at}
+    leaders = {pid for pid, at in known if pid and started(pid) == at}
+    if not LINUX:
+        return [-pid for pid in leaders]
     found = {pid for pid in processes() if mark(pid).startswith(f"{home_id}/") or session(pid) in leaders} | leaders
     for pid in list(found):
         found.update(descendants(pid))

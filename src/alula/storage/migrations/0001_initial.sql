@@ -1,5 +1,11 @@
 -- Times are microseconds since the epoch, UTC. Specs and run specs are opaque bytes: only `wire` opens them.
 
+-- One row that is really written whenever somebody asks whether this database can be.
+CREATE TABLE heartbeat (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    at  INTEGER NOT NULL
+);
+
 CREATE TABLE projects (
     name        TEXT PRIMARY KEY,
     title       TEXT NOT NULL,

@@ -1,0 +1,80 @@
+"""What every attempt would compute anew, computed once before the fork. Nothing here changes what an attempt sees.
+
+Each step touches private names of the SDK or of a library, and is skipped when they are not what they were.
+"""
+
+# ruff: noqa: SLF001
+
+import logging
+import os
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+_SPARE_CONTEXTS = 2  # the SDK makes two HTTP clients in every attempt
+
+_log = logging.getLogger(__name__)
+
+
+def warm() -> None:
+    """Do every step that is possible."""
+    for step in (_scan_entry_points, _prepare_tls_contexts, _spare_roots_for_plain_http):
+        try:
+            step()
+        except (KeyError, AttributeError, TypeError) as error:
+            _log.warning("%s was skipped: %r", step.__name__, error)
+
+
+def _scan_entry_points() -> None:
+    """The metadata of every installed distribution, which the SDK caches. 8 ms."""
+    module: Any = sys.modules["flyte._utils.entry_points"]
+    module._installed_entry_points()
+
+
+def _prepare_tls_contexts() -> None:
+    """An HTTP client parses the CA roots when it is made, also for plain HTTP. 20 ms each.
+
+    Each prepared context is handed out once: no two clients share one.
+    """
+    module: Any = sys.modules["httpx._transports.default"]
+    create: Callable[..., ssl.SSLContext] = module.create_ssl_context
+    roots = _root_variables()
+    spare = [create() for _ in range(_SPARE_CONTEXTS)]
+
+    def create_ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        if verify is True and cert is None and trust_env and roots == _root_variables():
+            with suppress(IndexError):
+                return spare.pop()
+        return create(verify=verify, cert=cert, trust_env=trust_env)
+
+    module.create_ssl_context = create_ssl_context
+
+
+def _root_variables() -> tuple[str | None, ...]:
+    return tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+
+
+def _spare_roots_for_plain_http() -> None:
+    """A transport to an ``http://`` endpoint needs no CA roots. 7 ms each, two for every attempt.
+
+    The SDK resolves the endpoint's certificate and then, in the same thread and without another step between, builds
+    the transport; the first tells the second by a flag that is good for one use.
+    """
+    session: Any = sys.modules["flyte.remote._client.auth._session"]
+    resolve, supports = session._resolve_tls_ca_cert, session._supports_system_certs
+    supports()  # inspects a signature, and caches the answer
+    plain = threading.local()
+
+    async def resolve_tls_ca_cert(endpoint: str, **options: Any) -> bytes | None:
+        certificate: bytes | None = await resolve(endpoint, **options)
+        plain.next = certificate is None and endpoint.startswith("http://")
+        return certificate
+
+    def supports_system_certs() -> bool:
+        flag, plain.next = getattr(plain, "next", False), False
+        return not flag and bool(supports())
+
+    session._resolve_tls_ca_cert, session._supports_system_certs = resolve_tls_ca_cert, supports_system_certs

@@ -1,0 +1,145 @@
+"""The verbs over a real database and a real object store, with a clock that counts."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flyteidl2.core import interface_pb2, tasks_pb2
+from flyteidl2.task import task_definition_pb2
+
+from alula.blobs.store import Blobs
+from alula.control.actions import Actions
+from alula.control.attempts import Attempts
+from alula.control.projects import Projects
+from alula.control.runs import Runs
+from alula.control.tasks import Tasks
+from alula.core.action import Action, Event, Kind, NewAction
+from alula.core.ids import ROOT, ActionId, RunId
+from alula.core.phase import Phase
+from alula.core.run import Creation
+from alula.storage.changes import Changes
+from alula.storage.database import Database
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+DOMAINS = ("development", "staging")
+BASE = "s3://alula/runs/p/development/r"
+
+
+@dataclass
+class Ticking:
+    """A clock that goes on by a second whenever it is looked at."""
+
+    now: datetime = field(default=NOW)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+def no_chance(count: int) -> bytes:
+    """Chance, for a test that gives every name itself."""
+    raise AssertionError("a name was invented")
+
+
+def spec(name: str = "t.main", *, retries: int = 0, outputs: bool = False) -> bytes:
+    """A serialised TaskSpec."""
+    template = tasks_pb2.TaskTemplate(type="python")
+    template.id.project, template.id.domain, template.id.name, template.id.version = "p", "development", name, "v1"
+    template.container.args.extend(["a0", "--outputs-path", "{{.outputPrefix}}"])
+    template.metadata.retries.retries = retries
+    if outputs:
+        entry = interface_pb2.VariableEntry(key="o0", value=interface_pb2.Variable())
+        template.interface.outputs.variables.append(entry)
+    message = task_definition_pb2.TaskSpec(task_template=template, short_name="main")
+    return message.SerializeToString(deterministic=True)
+
+
+def creation(name: str = "r", **changes: Any) -> Creation:
+    blank = Creation(
+        project="p",
+        domain="development",
+        org="",
+        name=name,
+        task=None,
+        spec=spec(),
+        inputs=b"",
+        input_uri="",
+        run_spec=b"",
+        base_dir="",
+        source=0,
+        starts_at=None,
+        request="",
+    )
+    return replace(blank, **changes)
+
+
+def child(name: str, parent: str | None = ROOT, **changes: Any) -> NewAction:
+    blank = NewAction(name, parent, Kind.TASK, "", "", f"{BASE}/{name}/1", BASE, spec())
+    return replace(blank, **changes)
+
+
+@dataclass
+class World:
+    """Everything the verbs need, and short ways to bring things about."""
+
+    database: Database
+    changes: Changes
+    blobs: Blobs
+    clock: Ticking
+    projects: Projects
+    tasks: Tasks
+    actions: Actions
+    attempts: Attempts
+    runs: Runs
+
+    async def start(self, *names: str, run: str = "r") -> Action:
+        """A run with children of its root."""
+        root = await self.runs.create(creation(run), no_chance)
+        for name in names:
+            await self.actions.enqueue(root.id.run, child(name))
+        return root
+
+    async def get(self, name: str, run: str = "r") -> Action:
+        return await self.actions.get(self.id(name, run))
+
+    def id(self, name: str, run: str = "r") -> ActionId:
+        return ActionId(RunId("p", "development", run), name)
+
+    async def phases(self, *names: str, run: str = "r") -> list[Phase]:
+        return [(await self.get(name, run)).phase for name in names]
+
+    async def move(self, name: str, phase: Phase, *, run: str = "r") -> Action:
+        """An attempt goes on, as the reconciler would have it."""
+        action = await self.get(name, run)
+        event = Event(name, action.attempt, phase, 0, self.clock(), logged=True)
+        if phase.terminal:
+            return await self.attempts.settle(action, [event])
+        return await self.attempts.moved(action, event)
+
+    async def again(self, name: str, *, run: str = "r") -> Action:
+        """An attempt failed, and is tried again."""
+        action = await self.get(name, run)
+        failed = Event(name, action.attempt, Phase.FAILED, 0, self.clock())
+        return await self.attempts.retry(action, [failed], self.clock.now, ours=False)
+
+    async def report(self, name: str, phase: Phase, attempt: int = 1, *, run: str = "r", **more: Any) -> None:
+        """An executor elsewhere tells of an attempt."""
+        event = Event(name, attempt, phase, **{"version": 0, "at": self.clock(), **more})
+        await self.attempts.record([(self.id(name, run), event)])
+
+
+def build(database: Database, changes: Changes, blobs: Blobs, *, create_missing: bool = False) -> World:
+    clock = Ticking()
+    projects = Projects(database, clock, DOMAINS, create_missing)
+    tasks = Tasks(database, clock)
+    return World(
+        database=database,
+        changes=changes,
+        blobs=blobs,
+        clock=clock,
+        projects=projects,
+        tasks=tasks,
+        actions=Actions(database, changes, clock),
+        attempts=Attempts(database, clock),
+        runs=Runs(database, changes, blobs, projects, tasks, clock),
+    )

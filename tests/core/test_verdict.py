@@ -1,0 +1,96 @@
+"""What an ended attempt amounts to: the rows of executor.md 8.4 that processes can show."""
+
+import pytest
+
+from alula.core.action import Blame, Failure
+from alula.core.launch import Observation, Presence
+from alula.core.verdict import Verdict, Written, judge
+
+_USER = Failure("ValueError", "no", Blame.USER, recoverable=True)
+_FINAL = Failure("ValueError", "no", Blame.USER, recoverable=False)
+_SYSTEM = Failure("RuntimeSystemError", "child", Blame.SYSTEM, recoverable=True)
+_NOTHING, _OUTPUTS = Written(), Written(outputs=True)
+_LOST = Observation(Presence.LOST)
+
+
+def _exited(code: int | None = None, *, signal: int | None = None, oom: bool = False) -> Observation:
+    return Observation(Presence.EXITED, exit_code=code, signal=signal, out_of_memory=oom)
+
+
+@pytest.mark.parametrize("failure", [_USER, _FINAL, _SYSTEM])
+@pytest.mark.parametrize("outputs", [False, True])
+@pytest.mark.parametrize(
+    "seen", [_exited(0), _exited(1), _exited(127), _exited(137), _exited(signal=9), _exited(signal=9, oom=True), _LOST]
+)
+def test_an_error_document_decides_before_all_else(seen: Observation, outputs: bool, failure: Failure) -> None:
+    """Also one that blames the system: user code said so, and it counts against the task's retries."""
+    assert judge(seen, Written(error=failure, outputs=outputs), expects_outputs=True) == Verdict(failure, 0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "written", "expects"),
+    [
+        (_exited(0), _OUTPUTS, True),
+        (_exited(0), _OUTPUTS, False),
+        (_exited(0), _NOTHING, False),
+        (_exited(signal=9), _OUTPUTS, True),
+        (_exited(signal=15), _OUTPUTS, False),
+        (_exited(signal=9, oom=True), _OUTPUTS, True),
+        (_LOST, _OUTPUTS, True),
+        (_LOST, _OUTPUTS, False),
+    ],
+)
+def test_success(seen: Observation, written: Written, expects: bool) -> None:
+    """Outputs are the last thing an attempt writes: dying after them takes nothing back."""
+    assert judge(seen, written, expects_outputs=expects) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("seen", "written", "expects", "code", "blame", "forgiven"),
+    [
+        (_exited(0), _NOTHING, True, "OutputsNotFound", Blame.SYSTEM, 1),
+        (_exited(1), _NOTHING, True, "ContainerFailed", Blame.USER, 0),
+        (_exited(1), _OUTPUTS, True, "ContainerFailed", Blame.USER, 0),
+        (_exited(2), _NOTHING, False, "ContainerFailed", Blame.USER, 0),
+        (_exited(127), _NOTHING, False, "ContainerFailed", Blame.USER, 0),
+        (_exited(255), _NOTHING, False, "ContainerFailed", Blame.USER, 0),
+        (_exited(signal=9, oom=True), _NOTHING, True, "OOMKilled", Blame.USER, 0),
+        (_exited(1, oom=True), _NOTHING, True, "OOMKilled", Blame.USER, 0),
+        (_exited(137, oom=True), _NOTHING, False, "OOMKilled", Blame.USER, 0),
+        (_exited(signal=9), _NOTHING, True, "Interrupted", Blame.SYSTEM, 3),
+        (_exited(137), _NOTHING, True, "Interrupted", Blame.SYSTEM, 3),
+        (_exited(247), _NOTHING, False, "Interrupted", Blame.SYSTEM, 3),
+        (_exited(signal=11), _NOTHING, False, "Interrupted", Blame.SYSTEM, 3),
+        (_exited(signal=15), _NOTHING, False, "Interrupted", Blame.SYSTEM, 3),
+        (_LOST, _NOTHING, True, "Interrupted", Blame.SYSTEM, 20),
+        (_LOST, _NOTHING, False, "Interrupted", Blame.SYSTEM, 20),
+    ],
+)
+def test_failure(seen: Observation, written: Written, expects: bool, code: str, blame: Blame, forgiven: int) -> None:
+    found = judge(seen, written, expects_outputs=expects)
+    assert found.failure is not None
+    assert (found.failure.code, found.failure.blame, found.forgiven) == (code, blame, forgiven)
+    assert found.failure.recoverable, "whether it is tried again is the budget's to say"
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (Observation(Presence.EXITED, exit_code=3, log_tail="Traceback"), "exited with code 3"),
+        (Observation(Presence.EXITED, signal=11, log_tail="Traceback"), "signal 11"),
+        (Observation(Presence.EXITED, signal=9, log_tail="Traceback"), "killed"),
+        (Observation(Presence.EXITED, signal=9, out_of_memory=True, log_tail="Traceback"), "memory"),
+        (Observation(Presence.LOST, log_tail="Traceback"), "gone"),
+    ],
+)
+def test_the_message_says_what_was_seen_and_ends_with_the_log(seen: Observation, says: str) -> None:
+    failure = judge(seen, _NOTHING, expects_outputs=True).failure
+    assert failure is not None
+    assert says in failure.message
+    assert failure.message.endswith("\nTraceback")
+
+
+def test_without_a_log_nothing_is_said_of_it() -> None:
+    failure = judge(_exited(3), _NOTHING, expects_outputs=False).failure
+    assert failure is not None
+    assert failure.message == "the process exited with code 3"
