@@ -24,6 +24,7 @@ def fails() -> int:
 async def facts() -> str:
     print("random", random.random(), uuid.uuid4(), sorted(os.listdir(".")))
     print("argv", sys.argv[0], sys.argv[1], "main", sys.modules["__main__"].__file__)
+    print("cmdline", open("/proc/self/cmdline").read().split("\\0")[:3], open("/proc/self/comm").read().strip())
     print("threads", sorted(thread.name for thread in threading.enumerate()))
     fds = [fd for fd in map("/proc/self/fd/{}".format, os.listdir("/proc/self/fd")) if os.path.lexists(fd)]
     print("fds", sorted(os.readlink(fd).split(":")[0] for fd in fds))

@@ -67,6 +67,8 @@ async def test_looks_freshly_started(bench: Bench) -> None:
     facts, others = (dict(line.split(" ", 1) for line in text.splitlines() if " " in line) for text in (said, again))
     assert all(a != b for a, b in zip(facts["random"].split()[:2], others["random"].split()[:2], strict=True))
     assert facts["argv"].endswith("/a0 --inputs main " + facts["argv"].split()[0])
+    script = facts["argv"].split()[0]
+    assert facts["cmdline"] == f"{[str(Path(script).parent / 'python'), script, '--inputs']} a0"
     assert facts["threads"] == "['ControllerThread', 'MainThread', 'flyte_syncify']"
     # standard streams; an event loop (an epoll, a pair of sockets) for each of the threads; two Rust pools' wake-ups
     assert facts["fds"].count("socket") == 6

@@ -1,6 +1,5 @@
 """Names that this server gives, and the rules for names that clients give."""
 
-import base64
 import hashlib
 import re
 
@@ -23,9 +22,8 @@ def check_run_name(name: str) -> None:
 
 
 def run_name(seed: bytes) -> str:
-    """A run name: 95 bits of a hash over randomness, or over what makes a request unique."""
-    digits = base64.b32encode(hashlib.sha256(seed).digest()).decode().lower()
-    return f"r{digits[: _GENERATED - 1]}"
+    """A run name: 76 bits of a hash over randomness, or over what makes a request unique."""
+    return f"r{hashlib.sha256(seed).hexdigest()[: _GENERATED - 1]}"
 
 
 def attempt_name(action: ActionId, attempt: int) -> str:

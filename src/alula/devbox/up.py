@@ -33,7 +33,10 @@ def up(home: Path, port: int | None, say: Say) -> None:
     """
     ports = (port,) if port else PORTS
     home = home.expanduser().absolute()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"{home} cannot be used ({error.strerror}): name another folder with --home") from None
     with _locked(home):
         listeners = [s for p in ports for s in _listen(p, asked=port is not None)]
         settings = Settings(

@@ -8,7 +8,7 @@ from pathlib import Path
 import flyte
 import flyte.errors
 from flyte.remote import Run
-from telling import action, children, end, tell
+from telling import children, end, tell
 
 env = flyte.TaskEnvironment(name="failures")
 
@@ -23,6 +23,14 @@ def note(path: str, text: str) -> None:
     """Count an execution where nothing of the server's can hide it."""
     with Path(path).open("a") as file:
         file.write(text + "\n")
+
+
+async def sleeper(path: str) -> int:
+    """Wait for a task that notes that it sleeps; its process."""
+    async with asyncio.timeout(60):
+        while "sleeps" not in Path(path).read_text():
+            await asyncio.sleep(0.02)
+    return int(Path(path).read_text().split()[-1])
 
 
 @env.task
@@ -161,7 +169,7 @@ async def leaves() -> None:
 
 
 @env.task
-async def sleeps(path: str, seconds: float = 600) -> str:
+async def sleeps(path: str, seconds: float = 600.0) -> str:
     note(path, f"sleeps {os.getpid()}")
     await asyncio.sleep(seconds)
     return "slept"
@@ -181,8 +189,7 @@ async def wrong_output() -> int:
 async def leaves_children(path: str) -> str:
     """Fails while a child still works."""
     asyncio.get_running_loop().create_task(sleeps(path))
-    while "sleeps" not in Path(path).read_text():
-        await asyncio.sleep(0.02)
+    await sleeper(path)
     raise ValueError("done with this")
 
 
@@ -190,8 +197,7 @@ async def leaves_children(path: str) -> str:
 async def cancels(path: str) -> list[str]:
     """Starts a child that has a child of its own, and then wants neither."""
     below = asyncio.create_task(sleeps_below(path))
-    while "sleeps" not in Path(path).read_text():
-        await asyncio.sleep(0.02)
+    await sleeper(path)
     below.cancel()
     try:
         await below
@@ -222,26 +228,12 @@ if AWAY:
     del vanishes
 
 
-async def pid_of_sleeper(path: str) -> int:
-    while "sleeps" not in Path(path).read_text():
-        await asyncio.sleep(0.02)
-    return int(Path(path).read_text().split()[-1])
-
-
 def abort_child(run: Run, path: str) -> dict[str, object]:
     """Abort a child while its parent waits for it; how the parent ended."""
-    pid = asyncio.run(pid_of_sleeper(path))
+    pid = asyncio.run(sleeper(path))
     (found,) = [one for one in flyte.remote.Action.listall(for_run_name=run.name, parent_name="a0")]
     found.abort(reason="not needed any more")
     return {**end(run), "pid": pid, "children": children(run)}
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 if __name__ == "__main__":

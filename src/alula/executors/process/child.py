@@ -5,6 +5,7 @@ import atexit
 import ctypes
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 
 from alula.executors.process import preload, tree
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,7 +76,7 @@ def _become(start: Start, output: int) -> None:
     os.chdir(start.directory)
     os.environ.clear()
     os.environ.update(start.env)
-    _show_mark(start.env.get(tree.MARK, ""))
+    _shown_mark.write(start.env.get(tree.MARK, "").encode())
     if start.bundle is not None:
         _populate(start.bundle)
 
@@ -86,35 +87,40 @@ def _prefer_to_lose_this() -> None:
         file.write("500")
 
 
-def _show_mark(mark: str) -> None:
-    """Write the mark over the launcher's own in the memory that /proc/<pid>/environ shows: a fork without an exec, and
-    whatever it forks in its turn, is found by it.
+@dataclass(slots=True)
+class _Shown:
+    """A piece of the process's memory that /proc shows to others: its arguments, or the mark in its environment."""
+
+    address: int = 0
+    room: int = 0
+
+    def write(self, text: bytes) -> None:
+        if self.address:
+            ctypes.memmove(self.address, text[: self.room - 1].ljust(self.room, b"\0"), self.room)
+
+
+_shown_arguments, _shown_mark = _Shown(), _Shown()
+
+
+def locate_shown() -> None:
+    """Find what /proc shows of the launcher. Called once, before the first fork.
+
+    A fork without an exec shows its parent's. Its mark is written over it, by which it, and whatever it forks in its
+    turn, is found; so are its arguments, for those who look at a list of processes.
     """
-    if _mark_address and len(mark) <= _mark_room:
-        ctypes.memmove(_mark_address, mark.encode().ljust(_mark_room, b"\0"), _mark_room)
-
-
-def locate_mark() -> None:
-    """Find the launcher's own mark in memory. Called once, before the first fork."""
-    global _mark_address, _mark_room
     with suppress(OSError, ValueError, IndexError):
         with open("/proc/self/stat", "rb") as file:
-            start = int(file.read().rpartition(b")")[2].split()[47])
+            first, last, environment = map(int, file.read().rpartition(b")")[2].split()[45:48])
         with open("/proc/self/environ", "rb") as file:
             block = b"\0" + file.read()
         at = block.index(b"\0" + tree.MARK.encode() + b"=") + len(tree.MARK) + 1
-        if start:
-            _mark_address, _mark_room = start + at, block.index(b"\0", at + 1) - at - 1
-
-
-_mark_address = 0
-_mark_room = 0
+        if first and environment:
+            _shown_arguments.address, _shown_arguments.room = first, last - first
+            _shown_mark.address, _shown_mark.room = environment + at, block.index(b"\0", at + 1) - at
 
 
 def _populate(bundle: Mapping[str, str]) -> None:
     """Copy an unpacked code bundle into the working directory. The marker comes last: without it `a0` does its own."""
-    import shutil
-
     with suppress(OSError, shutil.Error):
         shutil.copytree(bundle["tree"], ".", dirs_exist_ok=True, symlinks=True)
         shutil.copyfile(bundle["archive"], os.path.basename(bundle["name"]))
@@ -137,6 +143,8 @@ def _refresh(start: Start, runtime: preload.Runtime) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     sys.argv = [runtime.script, *start.command[1:]]
     sys.orig_argv = [sys.executable, *sys.argv]
+    _shown_arguments.write("\0".join(sys.orig_argv).encode("utf-8", "surrogateescape"))
+    _libc.prctl(_PR_SET_NAME, os.path.basename(runtime.script).encode())
     sys.path.insert(0, os.path.dirname(runtime.script))
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=runtime.script, __builtins__=__builtins__)

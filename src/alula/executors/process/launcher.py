@@ -282,7 +282,7 @@ def main() -> None:
     if tree.LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     channel, recorder_pid = _start_recorder(home, int(recorder_server), int(lock), cap)
-    child.locate_mark()
+    child.locate_shown()
     runtime, note = None, ""
     if mode == "fork":
         try:
