@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 import psutil
 
 BIN = Path(sys.executable).parent
+ALULA, CLIENT = str(BIN / "alula"), str(BIN / "runs-client")
 T = TypeVar("T")
 
 
@@ -35,7 +36,7 @@ class Served:
         """Start it, and return once it says that it is ready."""
         with self.log_file.open("a") as log:
             self.process = subprocess.Popen(
-                [BIN / "alula", "up", "--home", self.home, "--port", str(self.port)],
+                [ALULA, "up", "--home", str(self.home), "--port", str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

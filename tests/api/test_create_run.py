@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from typing import Any
 
 import pytest
 from connectrpc.code import Code
@@ -85,7 +86,7 @@ async def test_what_does_not_exist(caller: Caller) -> None:
         ({"run_start_time": Timestamp(seconds=10**17)}, "years 1 to 9999"),
     ],
 )
-async def test_what_no_run_can_have(caller: Caller, fields: dict[str, object], word: str) -> None:
+async def test_what_no_run_can_have(caller: Caller, fields: dict[str, Any], word: str) -> None:
     with refused(Code.INVALID_ARGUMENT, word):
         await caller.runs.create_run(creation(QUICK, **fields))
 

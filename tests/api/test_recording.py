@@ -125,7 +125,7 @@ async def test_streams_both_ways(
     async def updated() -> AsyncIterator[internal.UpdateActionStatusStreamRequest]:
         for nonce, phase in enumerate((77, SUCCEEDED)):
             update = {"action_id": actions[0].action_id, "status": {"phase": phase, "attempts": 1}}
-            yield internal.UpdateActionStatusStreamRequest(request=update, nonce=nonce)  # type: ignore[arg-type]
+            yield internal.UpdateActionStatusStreamRequest(request=update, nonce=nonce)
 
     async def happened() -> AsyncIterator[internal.RecordActionEventStreamRequest]:
         for nonce, phase in enumerate((66, SUCCEEDED)):

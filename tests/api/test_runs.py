@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -192,7 +193,7 @@ async def test_aborting_what_has_ended_changes_nothing(caller: Caller) -> None:
 async def test_what_does_not_exist(caller: Caller) -> None:
     run = run_id("no-such")
     action = {"run": run, "name": "a0"}
-    for call, request in (
+    calls: tuple[tuple[Callable[[Any], Awaitable[Any]], object], ...] = (
         (caller.runs.get_run_details, rpc.GetRunDetailsRequest(run_id=run)),
         (caller.runs.get_action_details, rpc.GetActionDetailsRequest(action_id=action)),
         (caller.runs.abort_run, rpc.AbortRunRequest(run_id=run)),
@@ -200,17 +201,19 @@ async def test_what_does_not_exist(caller: Caller) -> None:
         (caller.runs.get_action_data, rpc.GetActionDataRequest(action_id=action)),
         (caller.runs.get_action_data_u_r_is, rpc.GetActionDataURIsRequest(action_id=action)),
         (caller.runs.get_action_log_context, rpc.GetActionLogContextRequest(action_id=action, attempt=1)),
-    ):
+    )
+    for call, request in calls:
         with refused(Code.NOT_FOUND, "no-such"):
-            await call(request)  # type: ignore[operator]
-    for watch, asking in (
+            await call(request)
+    watches: tuple[tuple[Callable[[Any], AsyncIterator[Any]], object], ...] = (
         (caller.runs.watch_run_details, rpc.WatchRunDetailsRequest(run_id=run)),
         (caller.runs.watch_action_details, rpc.WatchActionDetailsRequest(action_id=action)),
         (caller.runs.watch_actions, rpc.WatchActionsRequest(run_id=run)),
         (caller.runs.watch_cluster_events, rpc.WatchClusterEventsRequest(id=action, attempt=1)),
-    ):
+    )
+    for watch, asking in watches:
         with refused(Code.NOT_FOUND, "no-such"):
-            async for _ in watch(asking):  # type: ignore[operator]
+            async for _ in watch(asking):
                 pass
 
 

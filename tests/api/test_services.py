@@ -141,7 +141,7 @@ async def test_projects_that_are_not_there(caller: Caller) -> None:
 async def test_data_is_here(served: Served) -> None:
     """An endpoint in the answer would make the SDK open a second session."""
     client = served.client(ClusterServiceClient)
-    for operation in cluster.SelectClusterRequest.Operation.values()[1:]:
+    for operation in cluster.SelectClusterRequest.Operation.keys()[1:]:
         resource = {"name": "flytesnacks", "domain": "development"}
         request = cluster.SelectClusterRequest(project_id=resource, operation=operation)
         answer = await client.select_cluster(request)

@@ -71,7 +71,7 @@ async def test_deadlines(runs: RunServiceClient, caller: Caller, tmp_path: Path)
 
 async def test_a_run_by_grpc(served: Served) -> None:
     async with grpc.aio.insecure_channel(served.address) as channel:
-        runs = stubs.RunServiceStub(channel)
+        runs = stubs.RunServiceStub(channel)  # type: ignore[no-untyped-call]
         action = (await runs.CreateRun(creation(python("pass", BIG)))).run.action.id
         told = [m.details async for m in runs.WatchActionDetails(rpc.WatchActionDetailsRequest(action_id=action))]
         assert told[-1].status.phase == SUCCEEDED
@@ -146,10 +146,11 @@ async def test_shutdown_ends_watches_with_unavailable(leaving: Served, tmp_path:
             first = asyncio.Event()
             opened.append(first)
             try:
-                async for _ in stubs.RunServiceStub(channel).WatchActionDetails(request):
+                stub = stubs.RunServiceStub(channel)  # type: ignore[no-untyped-call]
+                async for _ in stub.WatchActionDetails(request):
                     first.set()
             except grpc.aio.AioRpcError as error:
-                return error.code().name
+                return str(error.code().name)
         raise AssertionError("the watch ended as if all were said")
 
     watching = [asyncio.create_task(watch(way(leaving.url).watch_action_details(request))) for way in WAYS.values()]

@@ -93,7 +93,7 @@ async def test_every_kind_of_target(caller: Caller) -> None:
     action = await caller.start(python("pass"), name="aimed")
     task = {"project": "p", "domain": "development", "name": "probe", "version": "v"}
     for target in ({"org": "any"}, {"cluster_id": {"name": "local"}}):
-        message = await until(caller.runs.watch_runs(rpc.WatchRunsRequest(**target)))  # type: ignore[arg-type]
+        message = await until(caller.runs.watch_runs(rpc.WatchRunsRequest(**target)))
         assert action in [run.action.id for run in message.runs]
     assert not (await until(caller.runs.watch_runs(rpc.WatchRunsRequest(task_id=task)), lambda _: True)).runs
 

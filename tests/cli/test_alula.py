@@ -9,18 +9,18 @@ from collections.abc import Sequence
 import pytest
 
 import alula
-from tests.api.served import BIN
+from tests.api.served import ALULA
 
 MILLISECONDS = 300
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([BIN / "alula", *arguments], capture_output=True, text=True, timeout=30)
+    return subprocess.run([ALULA, *arguments], capture_output=True, text=True, timeout=30)
 
 
-def processor_time(command: Sequence[object]) -> float:
+def processor_time(command: Sequence[str]) -> float:
     """Milliseconds of user and system time that a command takes."""
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
@@ -28,7 +28,7 @@ def processor_time(command: Sequence[object]) -> float:
 
 
 def test_help_is_quick() -> None:
-    took = statistics.median(processor_time([BIN / "alula", "--help"]) for _ in range(5))
+    took = statistics.median(processor_time([ALULA, "--help"]) for _ in range(5))
     assert took <= MILLISECONDS
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.served import BIN, Served, free_port
+from tests.api.served import CLIENT, Served, free_port
 
 HEADS = ["TASK", "PHASE", "ATTEMPTS", "STARTED", "TOOK", "PARENT"]
 
@@ -20,7 +20,7 @@ HEADS = ["TASK", "PHASE", "ATTEMPTS", "STARTED", "TOOK", "PARENT"]
 def run(served: Served, *arguments: str, project: str = "my-project") -> subprocess.CompletedProcess[str]:
     command, *rest = arguments
     where = ["--project", project, "--domain", "development", "--endpoint", served.url]
-    return subprocess.run([BIN / "runs-client", command, *where, *rest], capture_output=True, text=True, timeout=60)
+    return subprocess.run([CLIENT, command, *where, *rest], capture_output=True, text=True, timeout=60)
 
 
 def said(served: Served, *arguments: str) -> str:
@@ -30,14 +30,14 @@ def said(served: Served, *arguments: str) -> str:
 
 
 def told(served: Served, *arguments: str) -> Any:
-    return json.loads(said(served, *arguments, "--output", "json"))
+    return json.loads(said(served, arguments[0], "--output", "json", *arguments[1:]))
 
 
 def in_terminal(served: Served, *arguments: str) -> str:
     """Run a command in a terminal of 100 columns; what is to be seen there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    command = [BIN / "runs-client", *arguments, "--project", "my-project", "--endpoint", served.url]
+    command = [CLIENT, *arguments, "--project", "my-project", "--endpoint", served.url]
     with subprocess.Popen(
         command, stdout=theirs, stderr=theirs, stdin=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     ) as process:
@@ -95,9 +95,9 @@ def test_get_run(served: Served) -> None:
 
 
 def test_logs(served: Served) -> None:
-    assert said(served, "logs", "--run-name", "good").splitlines()[-1] == "Hello Flyte"
+    assert "Hello Flyte" in said(served, "logs", "--run-name", "good").splitlines()
     lines = [json.loads(x) for x in said(served, "logs", "--run-name", "good", "--output", "json").splitlines()]
-    assert lines[-1]["message"] == "Hello Flyte\n"
+    assert "Hello Flyte\n" in [line["message"] for line in lines if line["originator"] == "USER"]
 
 
 def test_from_create_to_end(served: Served) -> None:
@@ -109,7 +109,7 @@ def test_from_create_to_end(served: Served) -> None:
     assert said(served, "watch", "--run-name", "made").splitlines()[-1] == "a0\truns-client\tSUCCEEDED"
     lines = [json.loads(x) for x in said(served, "watch", "--run-name", "made", "--output", "json").splitlines()]
     assert lines[-1]["status"]["phase"] == "ACTION_PHASE_SUCCEEDED"
-    assert said(served, "logs", "--run-name", "made").splitlines()[-1] == "3"
+    assert "3" in said(served, "logs", "--run-name", "made").splitlines()
 
 
 def test_abort(served: Served) -> None:
@@ -153,9 +153,7 @@ def test_errors_are_one_line(served: Served, arguments: list[str], word: str) ->
 )
 def test_an_endpoint_where_nobody_is(endpoint: str, words: list[str]) -> None:
     where = endpoint.format(free=free_port())
-    failed = subprocess.run(
-        [BIN / "runs-client", "list-runs", "--endpoint", where], capture_output=True, text=True, timeout=60
-    )
+    failed = subprocess.run([CLIENT, "list-runs", "--endpoint", where], capture_output=True, text=True, timeout=60)
     assert failed.returncode == 1, failed.stderr
     assert failed.stderr.startswith("Error: ")
     assert failed.stderr.count("\n") == 1
@@ -165,7 +163,7 @@ def test_an_endpoint_where_nobody_is(endpoint: str, words: list[str]) -> None:
 
 def test_every_spelling_of_an_endpoint(served: Served) -> None:
     for endpoint in (served.url, f"{served.url}/", served.address, f"dns:///{served.address}"):
-        command = [BIN / "runs-client", "list-runs", "--project", "my-project", "--endpoint", endpoint]
+        command = [CLIENT, "list-runs", "--project", "my-project", "--endpoint", endpoint]
         assert "good" in subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 

@@ -1,12 +1,16 @@
 """The verbs over a real database and a real object store, with a clock that counts."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from flyteidl2.core import interface_pb2, tasks_pb2
 from flyteidl2.task import task_definition_pb2
 
+from alula.base.clock import system_clock
 from alula.blobs.store import Blobs
 from alula.control.actions import Actions
 from alula.control.attempts import Attempts
@@ -16,9 +20,11 @@ from alula.control.tasks import Tasks
 from alula.core.action import Action, Event, Kind, NewAction
 from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.phase import Phase
+from alula.core.project import Project
 from alula.core.run import Creation
 from alula.storage.changes import Changes
-from alula.storage.database import Database
+from alula.storage.database import Database, connect
+from alula.storage.migrate import migrate
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 DOMAINS = ("development", "staging")
@@ -33,6 +39,14 @@ class Ticking:
 
     def __call__(self) -> datetime:
         self.now += timedelta(seconds=1)
+        return self.now
+
+
+class Wall(Ticking):
+    """A clock that goes as the wall's does."""
+
+    def __call__(self) -> datetime:
+        self.now = system_clock()
         return self.now
 
 
@@ -128,8 +142,10 @@ class World:
         await self.attempts.record([(self.id(name, run), event)])
 
 
-def build(database: Database, changes: Changes, blobs: Blobs, *, create_missing: bool = False) -> World:
-    clock = Ticking()
+def build(
+    database: Database, changes: Changes, blobs: Blobs, *, create_missing: bool = False, clock: Ticking | None = None
+) -> World:
+    clock = clock or Ticking()
     projects = Projects(database, clock, DOMAINS, create_missing)
     tasks = Tasks(database, clock)
     return World(
@@ -143,3 +159,16 @@ def build(database: Database, changes: Changes, blobs: Blobs, *, create_missing:
         attempts=Attempts(database, clock),
         runs=Runs(database, changes, blobs, projects, tasks, clock),
     )
+
+
+@asynccontextmanager
+async def opened(home: Path, clock: Ticking) -> AsyncIterator[World]:
+    """A new world below a folder, with one project to use."""
+    connection = connect(home / "alula.db")
+    migrate(connection)
+    connection.close()
+    changes = Changes()
+    async with Database(home / "alula.db", changes) as database:
+        world = build(database, changes, Blobs(home / "objects"), clock=clock)
+        await world.projects.create(Project("p", "p", "", {}, 0))
+        yield world

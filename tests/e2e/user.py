@@ -64,9 +64,9 @@ class User:
             raise AssertionError(text) from None
         return told
 
-    def flyte(self, *words: str, cwd: Path = PROGRAMS, fails: bool = False) -> str:
-        """Run the SDK's command; everything it printed."""
-        ran = self._run([str(BIN / "flyte"), *words], cwd, None)
+    def flyte(self, *words: str, cwd: Path = PROGRAMS, fails: bool = False, wide: bool = False) -> str:
+        """Run the SDK's command; everything it printed. It breaks lines, also those of JSON, unless they are wide."""
+        ran = self._run([str(BIN / "flyte"), *words], cwd, {"COLUMNS": "1000000"} if wide else None)
         printed = _COLOUR.sub("", ran.stdout + ran.stderr)
         aborted = ran.returncode == -signal.SIGABRT  # after complete output, see `python`
         assert aborted or (ran.returncode != 0) == fails, f"flyte {' '.join(words)}: {ran.returncode}\n{printed}"
@@ -74,7 +74,7 @@ class User:
 
     def json(self, *words: str) -> Any:
         """What the SDK's command says as JSON."""
-        return json.loads(self.flyte("-of", "json-raw", *words))
+        return json.loads(self.flyte("-of", "json-raw", *words, wide=True))
 
     def start(self, *words: str, cwd: Path = PROGRAMS) -> str:
         """Run a task with ``flyte run``; the name of the run."""

@@ -54,7 +54,7 @@ async def test_advance_counts_the_version_and_tells_it(database: Database, chang
     first = await database.write(_setup)
     with changes.watch(of_run(first.run_key)) as watch:
         second = await _advance(database, first, _to(Phase.RUNNING))
-        assert await watch.next() == {Change(first.run_key, "x", ROOT)}
+        assert await watch.next() == {Change(first.run_key, "x", ROOT, Phase.RUNNING)}
     assert (second.phase, second.attempt, second.version) == (Phase.RUNNING, 1, 1)
     assert second.seq > first.seq
     row = await database.read(lambda tx: actions.get(tx, first.run_key, "x"))
@@ -181,7 +181,7 @@ async def test_append_changes_nothing_but_the_story(database: Database, changes:
     note = Event("x", 1, Phase.RUNNING, 0, after(1), notes=(Note(after(1), "hello"),))
     with changes.watch(of_run(old.run_key)) as watch:
         await database.write(lambda tx: actions.append(tx, old, note, after(1)))
-        assert await watch.next() == {Change(old.run_key, "x", ROOT)}
+        assert await watch.next() == {Change(old.run_key, "x", ROOT, Phase.QUEUED)}
     row = await database.read(lambda tx: actions.get(tx, old.run_key, "x"))
     assert row == replace(old, seq=old.seq + 1)
 

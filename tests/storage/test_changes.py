@@ -22,8 +22,12 @@ from alula.storage.database import Database, Tx
 
 from .builders import NOW, add_action, add_run, new
 
-_ROOT, _CHILD, _GRANDCHILD = Change(1, "a0", ""), Change(1, "x", "a0"), Change(1, "y", "x")
-_OTHER, _OTHER_CHILD = Change(2, "a0", ""), Change(2, "x", "a0")
+_ROOT, _CHILD, _GRANDCHILD = (
+    Change(1, "a0", "", Phase.QUEUED),
+    Change(1, "x", "a0", Phase.QUEUED),
+    Change(1, "y", "x", Phase.QUEUED),
+)
+_OTHER, _OTHER_CHILD = Change(2, "a0", "", Phase.QUEUED), Change(2, "x", "a0", Phase.QUEUED)
 _ALL = [_ROOT, _CHILD, _GRANDCHILD, _OTHER, _OTHER_CHILD]
 
 
@@ -73,7 +77,7 @@ async def test_a_change_during_the_wait_wakes(changes: Changes) -> None:
 async def test_a_slow_reader_costs_what_exists_not_what_happened(changes: Changes) -> None:
     with changes.watch(of_run(1)) as watch:
         for n in range(10_000):
-            changes.publish([Change(1, f"c{n % 7}", "a0")])
+            changes.publish([Change(1, f"c{n % 7}", "a0", Phase.QUEUED)])
         assert len(watch._pending) == 7
         assert len(await watch.next()) == 7
         assert not watch._pending

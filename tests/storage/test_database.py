@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from alula.core.errors import Conflict, Unavailable
+from alula.core.phase import Phase
 from alula.storage.changes import Change, Changes, everything
 from alula.storage.database import Database, Tx, connect
 
@@ -22,7 +23,7 @@ def _put(name: str, size: int = 0) -> Any:
 
     async def operation(tx: Tx) -> str:
         await tx.execute("INSERT INTO specs VALUES (:name, :body)", {"name": name.encode(), "body": b"x" * size})
-        tx.touch([Change(1, name, "")])
+        tx.touch([Change(1, name, "", Phase.QUEUED)])
         return name
 
     return operation

@@ -34,7 +34,7 @@ def leave_by_http1(served: Served, data: bytes) -> None:
 
 async def leave_by_grpc(served: Served, message: rpc.WatchActionDetailsRequest) -> None:
     async with grpc.aio.insecure_channel(served.address) as channel:
-        stub = stubs.RunServiceStub(channel)
+        stub = stubs.RunServiceStub(channel)  # type: ignore[no-untyped-call]
         watches = [stub.WatchActionDetails(message) for _ in range(MANY)]
         await asyncio.gather(*(watch.read() for watch in watches))
 

@@ -16,13 +16,13 @@ from connectrpc.errors import ConnectError
 from flyteidl2.workflow import run_service_pb2 as rpc
 
 from tests.api.caller import FAILED, SUCCEEDED, Caller, gated, python, until
-from tests.api.served import BIN, Served, free_port
+from tests.api.served import ALULA, Served, free_port
 
 
 def refused_to_start(home: Path, port: int) -> str:
     """Try to start a server; what it says about why it cannot."""
     tried = subprocess.run(
-        [BIN / "alula", "up", "--home", home, "--port", str(port)], capture_output=True, text=True, timeout=30
+        [ALULA, "up", "--home", str(home), "--port", str(port)], capture_output=True, text=True, timeout=30
     )
     assert tried.returncode == 1
     assert "Traceback" not in tried.stderr

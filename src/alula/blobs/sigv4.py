@@ -19,6 +19,7 @@ MAX_EXPIRES = 604_800  # seconds: a week, S3's limit
 SKEW = timedelta(minutes=15)  # S3's tolerance for the clock of a client
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _TIME = "%Y%m%dT%H%M%SZ"
+_MOMENT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _FREE = {"x-amz-content-sha256"}  # says what is signed; nothing follows from it when it is itself not signed
 _SCOPE = re.compile(r"[0-9]{8}/[a-zA-Z0-9-]{1,32}/s3/aws4_request")
 _AUTHORIZATION = re.compile(
@@ -184,8 +185,8 @@ def _query_claim(query: Mapping[str, str]) -> _Claim:
 
 
 def _check_time(claim: _Claim, now: datetime) -> None:
-    try:
-        then = datetime.strptime(claim.time, _TIME).replace(tzinfo=UTC)
+    try:  # fromisoformat costs a fraction of what strptime does, with every request, but reads more than this form
+        then = datetime.fromisoformat(claim.time if _MOMENT.fullmatch(claim.time) else "")
     except ValueError:
         raise Invalid("x-amz-date: must look like 20260131T235959Z") from None
     if claim.expires is None and abs(now - then) > SKEW:

@@ -26,10 +26,11 @@ class CallFailed(Exception):
 
 
 class Connect:
-    """Calls methods of one server."""
+    """Calls methods of one server. Its address may be written as the SDK's configuration writes it: dns:///host:port."""
 
     def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint.rstrip("/")
+        address = endpoint.removeprefix("dns:///").rstrip("/")
+        self._endpoint = address if "://" in address else f"http://{address}"
         self._http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT), trust_env=False)
 
     async def __aenter__(self) -> Self:

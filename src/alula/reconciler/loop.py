@@ -6,6 +6,7 @@ import logging
 from alula.control.attempts import Attempts
 from alula.core.errors import Stale, Unavailable
 from alula.core.naming import attempt_name
+from alula.core.phase import Phase
 from alula.executors.base import Executor
 from alula.reconciler.hints import Hints
 from alula.reconciler.step import Steps
@@ -13,6 +14,7 @@ from alula.storage.changes import Changes, everything
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64  # steps under way at once; each mostly waits for a commit or for a process to start
+_ASKED_FOR = frozenset({Phase.QUEUED, Phase.ABORTED})  # by others; into the other phases the steps here bring a row
 _TICK = 10.0  # seconds; finds what hints missed
 _RETRY = 2.0  # seconds until a step that failed is tried again
 
@@ -52,7 +54,8 @@ class Reconciler:
     async def _listen_to_rows(self, hints: Hints) -> None:
         with self._changes.watch(everything()) as changed:
             while True:
-                hints.add([(change.run, change.action) for change in await changed.next()])
+                changes = await changed.next()
+                hints.add([(change.run, change.action) for change in changes if change.phase in _ASKED_FOR])
 
     async def _listen_to_executor(self, hints: Hints) -> None:
         async for name in self._executor.changes():

@@ -146,7 +146,7 @@ async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec:
             "environment": new.task.environment,
         },
     )
-    tx.touch([Change(run, new.name, new.parent or "")])
+    tx.touch([Change(run, new.name, new.parent or "", new.phase)])
 
 
 async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
@@ -173,7 +173,7 @@ async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], n
     )
     if not changed:
         raise Stale(f"{old.id} has moved on")
-    tx.touch([Change(new.run_key, new.id.name, new.parent or "")])
+    tx.touch([Change(new.run_key, new.id.name, new.parent or "", new.phase)])
     return new
 
 
@@ -184,7 +184,7 @@ async def append(tx: Tx, action: Action, event: Event, now: datetime) -> None:
         "UPDATE actions SET seq = :seq, updated_at = :now WHERE run = :run AND name = :name",
         {"seq": seq, "now": rows.micros(now), "run": action.run_key, "name": action.id.name},
     )
-    tx.touch([Change(action.run_key, action.id.name, action.parent or "")])
+    tx.touch([Change(action.run_key, action.id.name, action.parent or "", action.phase)])
 
 
 async def _append(tx: Tx, run: int, event: Event, now: datetime) -> int:

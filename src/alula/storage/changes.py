@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from alula.core.ids import ROOT
+from alula.core.phase import Phase
 
 
 class Change(NamedTuple):
-    """An action's row changed. ``parent`` is "" for a root."""
+    """An action's row changed, and this is its phase now. ``parent`` is "" for a root."""
 
     run: int
     action: str
     parent: str
+    phase: Phase
 
 
 Topic = tuple[int, str | None, str | None]

@@ -51,8 +51,8 @@ async def silent() -> None:
 
 
 def user_lines(run: Run, attempt: int = 1) -> str:
-    """All that the task printed, and what the runtime says around it."""
-    return "".join(run.get_logs(attempt=attempt))
+    """All that the task printed, and what is said around it; without the blank that the SDK puts before each line."""
+    return "".join(line[1:] for line in run.get_logs(attempt=attempt))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,5 @@
+"""Imported by a task while it runs."""
+
+
+def late() -> str:
+    return "late"
