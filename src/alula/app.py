@@ -55,7 +55,7 @@ from alula.control.logs import Logs
 from alula.control.projects import Projects
 from alula.control.runs import Runs
 from alula.control.tasks import Tasks
-from alula.core.errors import DomainError, NotFound
+from alula.core.errors import Conflict, DomainError, NotFound
 from alula.core.project import Project
 from alula.executors.process.executor import ProcessExecutor
 from alula.reconciler.loop import Reconciler
@@ -174,8 +174,8 @@ def _application(settings: Settings, control: Control, sign_for: SignFor, plain:
         Service(identity_pb2.DESCRIPTOR.services_by_name["IdentityService"], IdentityService(settings.user)),
         Service(auth_service_pb2.DESCRIPTOR.services_by_name["AuthMetadataService"], AuthMetadataService()),
     ]
-    described = [*services, *reflection(services), Health(s.descriptor.full_name for s in services).service()]
-    return App(described, fallback=plain, translate=translate, check=validate)
+    services.append(Health(service.descriptor.full_name for service in services).service())
+    return App([*services, *reflection(services)], fallback=plain, translate=translate, check=validate)
 
 
 def _workflow_services(control: Control) -> list[Service]:
@@ -248,7 +248,11 @@ def _surroundings(port: int, credentials: Credentials) -> Mapping[str, str]:
 
 
 def _credentials(path: Path) -> Credentials:
-    """The keys of the embedded store: made once, readable by their owner only."""
+    """The keys of the embedded store: made once, readable by their owner only.
+
+    Raises:
+        Conflict: the file holds something else.
+    """
     if not path.exists():
         keys = {"key_id": secrets.token_hex(10), "secret": secrets.token_urlsafe(30)}
         new = path.with_suffix(".new")
@@ -258,4 +262,9 @@ def _credentials(path: Path) -> Credentials:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
-    return Credentials(**json.loads(path.read_text()))
+    try:
+        return Credentials(**json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        raise Conflict(
+            f"{path} does not hold this server's keys: put it back, or name another folder with --home"
+        ) from None

@@ -1,12 +1,8 @@
 """One server for all of these tests."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # `tests.api` is shared with other suites
 
 from tests.api.caller import Caller
 from tests.api.served import Served
@@ -16,6 +12,7 @@ from tests.api.served import Served
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with Served(tmp_path_factory.mktemp("api") / "home") as server:
         yield server
+    assert "Traceback" not in server.log
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from connectrpc.code import Code
 from connectrpc.protocol import ProtocolType
 from flyteidl2.common import identifier_pb2
 from flyteidl2.workflow import events_proxy_service_pb2 as proxy
 from flyteidl2.workflow import internal_run_service_pb2 as internal
+from flyteidl2.workflow import internal_run_service_pb2_grpc
 from flyteidl2.workflow import run_definition_pb2 as definition
 from flyteidl2.workflow import run_service_pb2 as rpc
 from flyteidl2.workflow.events_proxy_service_connect import EventsProxyServiceClient
@@ -143,3 +145,23 @@ async def test_streams_both_ways(
     page = await caller.runs.list_actions(rpc.ListActionsRequest(run_id=parent.run))
     assert {a.id.name for a in page.actions} == {"a0", "s0", "s2"}
     assert QUEUED not in {a.status.phase for a in page.actions}
+
+
+async def test_each_record_is_answered_before_the_next_is_sent(
+    served: Served, caller: Caller, recorder: InternalRunServiceClient, parent: identifier_pb2.ActionIdentifier
+) -> None:
+    """By gRPC, where both directions are open at once."""
+    request = record(parent, "duplex")
+    await recorder.record_action(request)
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        stub = internal_run_service_pb2_grpc.InternalRunServiceStub(channel)  # type: ignore[no-untyped-call]
+        call = stub.RecordActionEventStream()
+        for nonce, phase in enumerate((RUNNING, SUCCEEDED)):
+            one = event(request.action_id, phase, nonce)
+            await call.write(internal.RecordActionEventStreamRequest(request={"event": one}, nonce=nonce))
+            answer = await call.read()
+            assert (answer.nonce, answer.response.status.code) == (nonce, 0)
+            assert (await caller.details(request.action_id)).status.phase == phase
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK

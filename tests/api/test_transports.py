@@ -81,22 +81,23 @@ async def test_a_run_by_grpc(served: Served) -> None:
             assert details.task.task_template.container.args[-1] == BIG
 
 
-async def test_the_servers_own_deadline_by_grpc(served: Served, tmp_path: Path) -> None:
-    """With a client that waits longer than it says, so that it is the server who ends the call."""
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"content-type": "application/connect+proto", "connect-timeout-ms": "200"}, b'"deadline_exceeded"'),
+        ({"content-type": "application/grpc-web+proto", "grpc-timeout": "200m"}, b"grpc-status: 4\r\n"),
+    ],
+    ids=["connect", "grpc-web"],
+)
+async def test_the_servers_own_deadline(served: Served, headers: dict[str, str], told: bytes) -> None:
+    """With a client that would wait longer than it says: it is the server who ends the call."""
     body = rpc.WatchRunsRequest(org="x").SerializeToString()
-    async with httpx.AsyncClient(base_url=served.url, http1=False, http2=True) as http:
-        response = await http.post(
-            "/flyteidl2.workflow.RunService/WatchRuns",
-            content=bytes(1) + len(body).to_bytes(4, "big") + body,
-            headers={"content-type": "application/grpc+proto", "te": "trailers", "grpc-timeout": "200m"},
-        )
-        stream = await http.post(
-            "/flyteidl2.workflow.RunService/WatchRuns",
-            content=bytes(1) + len(body).to_bytes(4, "big") + body,
-            headers={"content-type": "application/connect+proto", "connect-timeout-ms": "200"},
-        )
-    assert response.status_code == 200
-    assert b'"deadline_exceeded"' in stream.content
+    for h2 in (False, True):
+        async with httpx.AsyncClient(base_url=served.url, http1=not h2, http2=h2) as http:
+            path = "/flyteidl2.workflow.RunService/WatchRuns"
+            response = await http.post(path, content=bytes(1) + len(body).to_bytes(4, "big") + body, headers=headers)
+        assert response.status_code == 200
+        assert told in response.content
 
 
 async def test_json_by_hand(served: Served) -> None:

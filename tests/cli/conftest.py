@@ -1,13 +1,9 @@
 """A server with runs to look at from a shell."""
 
 import asyncio
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # `tests.api` is shared with other suites
 
 from tests.api.caller import Caller, python
 from tests.api.served import Served

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import termios
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,6 +166,26 @@ def test_every_spelling_of_an_endpoint(served: Served) -> None:
     for endpoint in (served.url, f"{served.url}/", served.address, f"dns:///{served.address}"):
         command = [CLIENT, "list-runs", "--project", "my-project", "--endpoint", endpoint]
         assert "good" in subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_server_that_stops(tmp_path: Path) -> None:
+    with Served(tmp_path / "home") as server:
+        create = [CLIENT, "create-run", "--endpoint", server.url, "--run-name", "long", "sleep", "600"]
+        subprocess.run(create, check=True, capture_output=True, timeout=60)
+        command = [CLIENT, "watch", "--endpoint", server.url, "--run-name", "long"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            assert watching.stdout.readline().startswith("a0\t")
+            assert server.stop() == 0
+            _, error = watching.communicate(timeout=30)
+    assert (watching.returncode, error) == (1, "Error: unavailable: the server is shutting down\n")
+
+
+def test_a_reader_that_has_seen_enough(served: Served) -> None:
+    command = f"{CLIENT} list-runs --project my-project --endpoint {served.url} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("RUN\t")
+    assert "Traceback" not in done.stderr
 
 
 def test_wrong_use(served: Served) -> None:

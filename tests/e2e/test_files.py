@@ -9,7 +9,7 @@ from .user import Told, User
 
 @pytest.fixture(scope="module")
 def told(user: User) -> Told:
-    return user.python("files.py")
+    return {**user.python("files.py"), **user.python("frames.py")}
 
 
 @pytest.mark.parametrize(

@@ -76,5 +76,8 @@ def test_labels_are_kept(told: Told, user: User) -> None:
 @pytest.mark.xfail(strict=True, reason="runs cannot be listed by their labels yet, and lists do not show them")
 def test_runs_are_found_by_label(told: Told, user: User) -> None:
     found = user.json("get", "run", "--with-label", "team=blue")
-    assert {run["action"]["id"]["run"]["name"] for run in found} == {told["environment"]["run"], told["contexts"]["run"]}
+    assert {run["action"]["id"]["run"]["name"] for run in found} == {
+        told["environment"]["run"],
+        told["contexts"]["run"],
+    }
     assert {run["labels"]["team"] for run in found} == {"blue"}

@@ -1,5 +1,6 @@
 """A user of alula: a server that is theirs, programs of the SDK that they run against it, and the ``flyte`` command."""
 
+import ast
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,12 @@ class User:
         return printed
 
     def json(self, *words: str) -> Any:
-        """What the SDK's command says as JSON."""
-        return json.loads(self.flyte("-of", "json-raw", *words, wide=True))
+        """What the SDK's command says as data: lists as JSON, single things as Python spells them."""
+        said = self.flyte("-of", "json-raw", *words, wide=True)
+        try:
+            return json.loads(said)
+        except ValueError:
+            return ast.literal_eval(said)
 
     def start(self, *words: str, cwd: Path = PROGRAMS) -> str:
         """Run a task with ``flyte run``; the name of the run."""
@@ -83,13 +88,21 @@ class User:
         assert found is not None, printed
         return found[1]
 
-    def _run(
-        self, command: list[str], cwd: Path, env: Mapping[str, str] | None
-    ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            command, cwd=cwd, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=PATIENCE,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+    def outputs(self, run: str) -> str:
+        """What a run returned, as the SDK spells it; waits for the run's end."""
+        self.flyte("get", "logs", run)
+        lines = self.flyte("get", "io", run, "--outputs-only", wide=True).splitlines()
+        return next(line.strip("│ ") for line in lines if "ActionOutputs(" in line)
+
+    def _run(self, command: list[str], cwd: Path, env: Mapping[str, str] | None) -> "subprocess.CompletedProcess[str]":
+        try:
+            return subprocess.run(
+                command, cwd=cwd, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=PATIENCE,
+                stdin=subprocess.DEVNULL, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as late:
+            told = b"".join(part for part in (late.stdout, late.stderr) if isinstance(part, bytes)).decode()
+            raise AssertionError(f"{' '.join(command)} did not end in {PATIENCE:.0f} s:\n{told[-4000:]}") from None
 
 
 class Served:
@@ -134,15 +147,28 @@ def serving(home: Path) -> Iterator[Served]:
     try:
         served.wait_until_ready()
         yield served
-        family = psutil.Process(process.pid).children(recursive=True)
+        assert _processes(home), "the server's processes are not found: the check below would prove nothing"
         code = served.stop()
-        assert code == 0, f"the server ended with {code}:\n{''.join(served.log[-60:])}"
-        gone, left = psutil.wait_procs(family, timeout=5)
-        assert not left, f"processes outlived the server: {[p.cmdline() for p in left]}; {len(gone)} ended"
+        said = "".join(served.log)
+        assert code == 0, f"the server ended with {code}:\n{said[-8000:]}"
+        assert not (left := _processes(home)), f"processes outlived the server: {left}"
+        assert "Traceback" not in said, said[-8000:]
+        assert " ERROR " not in said, said[-8000:]
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def _processes(home: Path) -> list[list[str]]:
+    """The commands of all processes that work in a server's home or were told of it: its own and its tasks'."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            command = process.cmdline()
+            if process.status() != psutil.STATUS_ZOMBIE and str(home) in " ".join([process.cwd(), *command]):
+                found.append(command)
+    return found
 
 
 def _free_port() -> int:

@@ -18,7 +18,7 @@ from tests.control.world import World, creation, no_chance
 
 from .ground import Ground
 
-PATIENCE = 20.0  # seconds until a test that goes wrong is given up
+PATIENCE = 15.0  # seconds until a test that goes wrong is given up
 
 
 class Server:

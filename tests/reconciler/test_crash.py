@@ -12,6 +12,7 @@ from typing import Any
 from alula.core.action import Policy
 from alula.core.ids import ROOT
 from alula.core.phase import Phase
+from alula.storage.database import Tx
 from tests.control.world import Wall, opened
 
 from .ground import Ground, Play, Process, succeed
@@ -79,16 +80,22 @@ async def _die_and_go_on(server: Server, run: str, finish: Finish, *moments: int
 async def _die(server: Server, fuse: Fuse, finished: asyncio.Task[None]) -> bool:
     mortals = {"attempts": Mortal(server.world.attempts, fuse), "executor": Mortal(server.ground, fuse)}
     living = asyncio.create_task(server.reconciler(_CAPACITY, **mortals).run())
-    await asyncio.wait({living, finished}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
+    done, _ = await asyncio.wait({living, finished}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
+    assert done, "it lives and does nothing"
     if not fuse.blown:
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
         return False
     await asyncio.wait({living})
+    await server.world.database.write(_nothing)  # what it had handed over is done, as the next server would find it
     error = living.exception()
     assert isinstance(error, BaseExceptionGroup)
     assert error.split(Death)[1] is None, f"it died of something else: {error.split(Death)[1]!r}"
     return True
+
+
+async def _nothing(tx: Tx) -> None:
+    pass
 
 
 async def _at_every_moment(home: Path, play: Play, finish: Finish, expected: Mapping[str, Story]) -> None:

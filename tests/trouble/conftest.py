@@ -1,12 +1,9 @@
 """Servers to make trouble for."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # `tests.api` is shared with other suites
 
 from tests.api.caller import Caller
 from tests.api.served import Served

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import grpc
 import psutil
+from flyteidl2.dataproxy import dataproxy_service_pb2 as data
 from flyteidl2.workflow import run_service_pb2 as rpc
 from flyteidl2.workflow import run_service_pb2_grpc as stubs
 
-from tests.api.caller import Caller, gated
+from tests.api.caller import SUCCEEDED, Caller, gated, python
 from tests.api.served import Served
 
 MANY = 300
@@ -72,3 +73,24 @@ async def test_watches_that_are_left_leave_nothing(served: Served, caller: Calle
     assert server.num_threads() <= threads + 2
     gate.touch()
     await caller.ended(action)
+
+
+async def test_readers_that_do_not_read_cost_little(served: Served, caller: Caller) -> None:
+    """Each has asked for a log of 30 MB, and takes none of it."""
+    line = "x" * 999
+    action = (await caller.finished(python(f"for _ in range(30): print('\\n'.join(['{line}'] * 1000))"))).id
+    before = served.memory()
+    message = data.TailLogsRequest(action_id=action, attempt=1).SerializeToString()
+    asked = request("/flyteidl2.dataproxy.DataProxyService/TailLogs", message)
+    readers = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(30)]
+    try:
+        for reader in readers:
+            reader.sendall(asked)
+        for reader in readers:
+            assert await asyncio.to_thread(reader.recv, 100)
+        assert (await caller.finished(python("print('quick')"))).status.phase == SUCCEEDED
+        assert len(await caller.log(action)) == 30_000_000  # by then the others have had their time, too
+        assert served.memory() < before + 100
+    finally:
+        for reader in readers:
+            reader.close()

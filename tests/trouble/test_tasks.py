@@ -6,11 +6,14 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from connectrpc.code import Code
 from flyteidl2.common.identifier_pb2 import ActionIdentifier
+from flyteidl2.core import tasks_pb2
 from flyteidl2.dataproxy import dataproxy_service_pb2 as data
+from flyteidl2.task import task_definition_pb2
 from flyteidl2.workflow import run_service_pb2 as rpc
 
 from tests.api.caller import FAILED, SUCCEEDED, Caller, gated, printed, python, refused, spec, until
@@ -52,6 +55,30 @@ async def test_a_program_that_is_not_there(caller: Caller) -> None:
     details = await caller.finished(spec("no-such-program", "--help"))
     assert details.status.phase == FAILED
     assert "no-such-program" in details.error_info.message
+
+
+def _changed(**fields: Any) -> task_definition_pb2.TaskSpec:
+    task = python("pass")
+    task.task_template.MergeFrom(tasks_pb2.TaskTemplate(**fields))
+    return task
+
+
+@pytest.mark.parametrize(
+    ("task", "code", "word"),
+    [
+        (_changed(container={"env": [{"key": "A=B"}]}), "BadTaskSpecification", "'A=B' cannot be the name"),
+        (_changed(container={"env": [{"key": ""}]}), "BadTaskSpecification", "'' cannot be the name"),
+        (_changed(container={"args": ["a\0b"]}), "BadTaskSpecification", "NUL"),
+        (_changed(container={"args": ["x" * 3_000_000]}), "ContainerFailed", "Argument list too long"),
+        (_changed(k8s_pod={"primary_container_name": "main"}), "PrimaryContainerNotFound", "'main'"),
+        (_changed(sql={"statement": "SELECT 1"}, type="sql"), "PluginNotFound", "'sql' has no container"),
+    ],
+    ids=["name", "empty", "nul", "long", "pod", "type"],
+)
+async def test_what_no_process_can_be(caller: Caller, task: task_definition_pb2.TaskSpec, code: str, word: str) -> None:
+    details = await caller.finished(task)
+    assert (details.status.phase, details.error_info.code) == (FAILED, code)
+    assert word in details.error_info.message
 
 
 async def test_an_error_document_that_is_none(caller: Caller) -> None:

@@ -3,7 +3,7 @@
 import flyte
 import flyte.errors
 from flyte.remote import Task
-from telling import end, tell
+from telling import end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="caller")
 

@@ -4,11 +4,12 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import flyte
 import flyte.errors
 from flyte.remote import Run
-from telling import children, end, tell
+from telling import children, end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="failures")
 
@@ -228,12 +229,12 @@ if AWAY:
     del vanishes
 
 
-def abort_child(run: Run, path: str) -> dict[str, object]:
+def abort_child(run: Run, path: str) -> dict[str, Any]:
     """Abort a child while its parent waits for it; how the parent ended."""
-    pid = asyncio.run(sleeper(path))
-    (found,) = [one for one in flyte.remote.Action.listall(for_run_name=run.name, parent_name="a0")]
+    asyncio.run(sleeper(path))
+    (found,) = list(flyte.remote.Action.listall(for_run_name=run.name, parent_name="a0"))
     found.abort(reason="not needed any more")
-    return {**end(run), "pid": pid, "children": children(run)}
+    return {**end(run), "children": children(run)}
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Files, directories and data frames: made by the client and by tasks, read by both."""
+"""Files and directories: made by the client and by tasks, read by both."""
 
 import asyncio
 import tempfile
 from pathlib import Path
 
 import flyte
-import pandas as pd
-from flyte.io import DataFrame, Dir, File
-from telling import end, tell
+from flyte.io import Dir, File
+from telling import end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="files")
 
@@ -92,10 +91,10 @@ async def read_dir(folder: Dir) -> dict[str, str]:
 
 @env.task
 async def walk(folder: Dir) -> list[str]:
-    names = [file.name async for file in folder.walk(recursive=True)]
+    names = [str(file.name) async for file in folder.walk(recursive=True)]
     found = await folder.get_file("a.txt")
     assert found is not None
-    top = [file.name for file in await folder.list_files()]
+    top = [str(file.name) for file in await folder.list_files()]
     assert set(top) <= set(names)
     return [*sorted(names), await read(found)]
 
@@ -104,7 +103,7 @@ async def walk(folder: Dir) -> list[str]:
 async def dirs() -> list[str]:
     made = await make_dir(["a.txt", "below/b.txt", "below/deep/c.txt"])
     there = await read_dir(made)
-    return [f"{name}: {text}" for name, text in there.items()] + await walk(made)
+    return [f"{name}: {text}" for name, text in sorted(there.items())] + await walk(made)
 
 
 @env.task
@@ -128,34 +127,6 @@ async def measure(file: File) -> list[int]:
 @env.task
 async def big_parent() -> list[int]:
     return await measure(await big_file(24))
-
-
-@env.task
-async def frame(n: int) -> pd.DataFrame:
-    return pd.DataFrame({"n": range(n), "name": [f"row {i}" for i in range(n)]})
-
-
-@env.task
-async def sum_frame(table: pd.DataFrame) -> int:
-    return int(table["n"].sum())
-
-
-@env.task
-async def wrap_frame(table: DataFrame) -> DataFrame:
-    opened = await table.open(pd.DataFrame).all()
-    return DataFrame.from_df(opened[opened["n"] > 1])
-
-
-@env.task
-async def frames() -> list[int]:
-    table = await frame(4)
-    wrapped = await wrap_frame(DataFrame.from_df(table))
-    return [await sum_frame(table), len(await wrapped.open(pd.DataFrame).all())]
-
-
-@env.task
-async def columns(table: pd.DataFrame) -> list[str]:
-    return [*table.columns, str(len(table))]
 
 
 @env.task
@@ -184,9 +155,6 @@ if __name__ == "__main__":
             "from_local": flyte.run(from_local, text="for the client, too"),
             "make_dir": flyte.run(make_dir, names=["x.txt", "y.txt"]),
             "big": flyte.run(big_parent),
-            "frames": flyte.run(frames),
-            "frame": flyte.run(frame, n=3),
-            "columns": flyte.run(columns, table=pd.DataFrame({"p": [1, 2], "q": ["a", "b"]})),
             "listed": flyte.run(listed, files=[uploaded, uploaded]),
         }
         told = {key: end(run) for key, run in runs.items()}
@@ -199,8 +167,6 @@ if __name__ == "__main__":
         made = told["make_dir"]["outputs"][0]
         local = Path(made.download_sync(str(here / "made")))
         told["make_dir"]["outputs"] = [{path.name: path.read_text() for path in sorted(local.iterdir())}]
-        table = asyncio.run(told["frame"]["outputs"][0].open(pd.DataFrame).all())
-        told["frame"]["outputs"] = table.to_dict(orient="list")
         by_content = told["listed"]["outputs"][0]
         told["listed"]["outputs"] = [[key == LINES for key in by_content], len(by_content)]
     tell(**told)

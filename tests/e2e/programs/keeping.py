@@ -4,7 +4,7 @@ import os
 
 import flyte
 import flyte.report
-from telling import end, tell
+from telling import end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="keeping")
 

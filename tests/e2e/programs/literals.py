@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 import flyte
 from flyte.remote import Run
 from pydantic import BaseModel
-from telling import end, tell
+from telling import end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="literals")
 

@@ -5,7 +5,7 @@ import sys
 
 import flyte
 from flyte.remote import Run
-from telling import end, tell
+from telling import end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="logs")
 

@@ -2,7 +2,7 @@
 
 import flyte
 import flyte.errors
-from telling import end, tell
+from telling import end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="names")
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import flyte
-from telling import children, end, tell
+from telling import children, end, tell  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="shapes", env_vars={"FROM_ENVIRONMENT": "e", "IN_BOTH": "environment"})
 reusable = flyte.TaskEnvironment(name="warm", reusable=flyte.ReusePolicy(replicas=1, idle_ttl=60))

@@ -53,8 +53,12 @@ def _error(details: Any) -> dict[str, str] | None:
 
 
 def children(run: Run, parent: str = "a0") -> list[dict[str, Any]]:
-    """What an action's children look like, oldest first."""
-    return [action(run, child.name) for child in Action.listall(for_run_name=run.name, parent_name=parent)]
+    """What an action's children look like once they have ended, oldest first."""
+    found = list(Action.listall(for_run_name=run.name, parent_name=parent))
+    for child in found:
+        if not child.done():
+            child.wait(quiet=True)
+    return [action(run, child.name) for child in found]
 
 
 def phase(number: int) -> str:

@@ -125,16 +125,20 @@ class Launcher:
             runtime = None
         start = child.Start(name, command, env, message["work"], executable, message.get("bundle"))
         source, output = os.pipe()
+        # The launcher ignores SIGTERM. Blocked, one that comes before the child no longer does so is kept for it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()
         except OSError as error:
             os.close(source)
-            os.close(output)
             self._fail(message, 126, f"cannot start a process: {error.strerror}")
             return
-        if pid == 0:
-            child.run(start, output, runtime)
-        os.close(output)
+        else:
+            if pid == 0:
+                child.run(start, output, runtime)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(output)
         one = Attempt(name, message["directory"], pid, time.time_ns())
         self._attempts[name] = one
         process = {"pid": pid, "started": tree.started(pid), "boot": self._boot}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import flyte
 from flyte.io import File
-from parts import arithmetic
-from parts.deep.words import shout
+from parts import arithmetic  # type: ignore[import-not-found]
+from parts.deep.words import shout  # type: ignore[import-not-found]
 
 env = flyte.TaskEnvironment(name="project", depends_on=[arithmetic.env])
 
@@ -27,13 +27,13 @@ class Box:
 @env.task
 async def main(n: int = 2) -> str:
     squares = [await arithmetic.square(x) for x in range(n)]
-    return shout(f"{squares}")
+    return str(shout(f"{squares}"))
 
 
 @env.task
 async def with_data() -> list[str]:
     """Needs a module that is imported late, and a file that is no module."""
-    from lazy import late
+    from lazy import late  # type: ignore[import-not-found]
 
     return [late(), Path("data/words.txt").read_text().strip()]
 
