@@ -40,6 +40,7 @@ UNSERVED = {
     "flyteidl2.auth.AuthMetadataService.GetOAuth2Metadata",
     "flyteidl2.workflow.RunService.SignalEvent",
     "flyteidl2.workflow.RunService.WatchGroups",
+    "grpc.health.v1.Health.List",  # newer than the specification this server keeps to
     "flyteidl2.workflow.StateService.Get",
     "flyteidl2.workflow.StateService.Put",
 }
