@@ -53,6 +53,17 @@ def test_run_and_follow(user: User) -> None:
     assert positions == sorted(positions)
 
 
+def test_run_again(user: User) -> None:
+    first = user.start("shapes.py", "fan", "--n", "3")
+    assert user.outputs(first) == "ActionOutputs(o0=[0, 1, 4])"
+    child = user.json("get", "action", first)[2]["id"]["name"]
+    again, changed = user.start_again(first), user.start_again(first, "--n", "2")
+    only = user.start_again(first, "--action-name", child)
+    assert user.outputs(again) == user.outputs(first)
+    assert user.outputs(changed) == "ActionOutputs(o0=[0, 1])"
+    assert user.outputs(only) == user.outputs(first, child)
+
+
 def test_get(user: User) -> None:
     run = user.start("shapes.py", "top")
     assert user.outputs(run) == "ActionOutputs(o0=['top', 'middle', 'leaf'])"

@@ -68,6 +68,12 @@ def test_a_run_that_a_task_starts(told: Told, user: User) -> None:
     assert relation["relationType"].endswith("SPAWN")
 
 
+@pytest.mark.xfail(strict=True, reason="an action's metadata does not say which run started its run")
+def test_an_action_tells_which_run_started_it(told: Told, user: User) -> None:
+    (spawned,) = user.json("get", "action", told["spawns"]["outputs"][0].split()[0], "a0")
+    assert spawned["metadata"]["relation"]["relatedTo"]["name"] == told["spawns"]["run"]
+
+
 def test_labels_are_kept(told: Told, user: User) -> None:
     (run,) = user.json("get", "run", told["environment"]["run"])
     assert run["runSpec"]["labels"]["values"] == {"team": "blue"}

@@ -83,15 +83,16 @@ class User:
 
     def start(self, *words: str, cwd: Path = PROGRAMS) -> str:
         """Run a task with ``flyte run``; the name of the run."""
-        printed = self.flyte("run", *words, cwd=cwd)
-        found = _CREATED.search(printed)
-        assert found is not None, printed
-        return found[1]
+        return _created(self.flyte("run", *words, cwd=cwd))
 
-    def outputs(self, run: str) -> str:
-        """What a run returned, as the SDK spells it; waits for the run's end."""
-        self.flyte("get", "logs", run)
-        lines = self.flyte("get", "io", run, "--outputs-only", wide=True).splitlines()
+    def start_again(self, run: str, *words: str) -> str:
+        """Run the same once more with ``flyte rerun``; the name of the new run."""
+        return _created(self.flyte("rerun", run, *words))
+
+    def outputs(self, run: str, action: str = "a0") -> str:
+        """What an action returned, as the SDK spells it; waits for its end."""
+        self.flyte("get", "logs", run, action)
+        lines = self.flyte("get", "io", run, action, "--outputs-only", wide=True).splitlines()
         return next(line.strip("│ ") for line in lines if "ActionOutputs(" in line)
 
     def _run(self, command: list[str], cwd: Path, env: Mapping[str, str] | None) -> "subprocess.CompletedProcess[str]":
@@ -103,6 +104,12 @@ class User:
         except subprocess.TimeoutExpired as late:
             told = b"".join(part for part in (late.stdout, late.stderr) if isinstance(part, bytes)).decode()
             raise AssertionError(f"{' '.join(command)} did not end in {PATIENCE:.0f} s:\n{told[-4000:]}") from None
+
+
+def _created(printed: str) -> str:
+    found = _CREATED.search(printed)
+    assert found is not None, printed
+    return found[1]
 
 
 class Served:

@@ -75,6 +75,7 @@ class Crowd:
             page, token = self.page(Page(limit, token, where, order))
             assert len(page) == limit or not token
             found += page
+            assert len(found) <= len(self.rows), "told twice"
             if not token:
                 return found
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import gc
 import getpass
 import os
 import signal
@@ -20,6 +21,7 @@ PROJECT = "flytesnacks"
 _DOMAIN = "development"
 _LEAST_SLOTS = 16
 _SLOTS_PER_CORE = 4
+_YOUNG = 10_000  # new objects until the collector looks at them; Python's own 700 is for smaller programs
 
 Say = Callable[[str], None]
 
@@ -62,10 +64,18 @@ async def _run(settings: Settings, listeners: list[socket.socket], config: Path,
     await asyncio.wait({serving, starting}, return_when=asyncio.FIRST_COMPLETED)
     starting.cancel()
     if started.is_set():
+        _settle_memory()
         say(f"  export FLYTECTL_CONFIG={config}")
         say("  flyte run examples/01-hello/hello.py main")
         say(f"alula is ready: http://localhost:{settings.ports[0]}")
     await serving
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays: the collector need not look at it again and again, nor look so often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, 10, 10)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -57,7 +57,8 @@ def children(run: Run, parent: str = "a0") -> list[dict[str, Any]]:
     found = list(Action.listall(for_run_name=run.name, parent_name=parent))
     for child in found:
         if not child.done():
-            child.wait(quiet=True)
+            for _ in ActionDetails.watch(child.action_id):
+                pass
     return [action(run, child.name) for child in found]
 
 
