@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from connectrpc.code import Code
+from flyteidl2.common import run_pb2 as relation
 from flyteidl2.workflow import run_service_pb2 as rpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -89,6 +90,14 @@ async def test_what_does_not_exist(caller: Caller) -> None:
 async def test_what_no_run_can_have(caller: Caller, fields: dict[str, Any], word: str) -> None:
     with refused(Code.INVALID_ARGUMENT, word):
         await caller.runs.create_run(creation(QUICK, **fields))
+
+
+async def test_a_recovery_is_refused_not_run_as_something_else(caller: Caller) -> None:
+    request = creation(python("pass"))
+    request.run_spec.relation.related_to.CopyFrom(run_id("some"))
+    request.run_spec.relation.relation_type = relation.RELATION_TYPE_RECOVER
+    with refused(Code.UNIMPLEMENTED, "--recover"):
+        await caller.runs.create_run(request)
 
 
 async def test_a_project_that_can_be_none(caller: Caller) -> None:

@@ -14,11 +14,16 @@ from alula.reconciler.slots import Slots
 from alula.reconciler.step import Steps
 from alula.storage import actions as store
 from alula.storage.changes import of_action
+from alula.storage.database import Tx
 from tests.control.world import World, creation, no_chance
 
 from .ground import Ground
 
 PATIENCE = 15.0  # seconds until a test that goes wrong is given up
+
+
+async def nothing(tx: Tx) -> None:
+    """A write that changes nothing: when it returns, every one before it is done."""
 
 
 class Server:

@@ -12,11 +12,10 @@ from typing import Any
 from alula.core.action import Policy
 from alula.core.ids import ROOT
 from alula.core.phase import Phase
-from alula.storage.database import Tx
 from tests.control.world import Wall, opened
 
 from .ground import Ground, Play, Process, succeed
-from .server import PATIENCE, Server
+from .server import PATIENCE, Server, nothing
 
 _CAPACITY = 2
 _STREAMS = ("changes", "logs")
@@ -87,15 +86,11 @@ async def _die(server: Server, fuse: Fuse, finished: asyncio.Task[None]) -> bool
         await asyncio.gather(living, return_exceptions=True)
         return False
     await asyncio.wait({living})
-    await server.world.database.write(_nothing)  # what it had handed over is done, as the next server would find it
+    await server.world.database.write(nothing)  # what it had handed over is done, as the next server would find it
     error = living.exception()
     assert isinstance(error, BaseExceptionGroup)
     assert error.split(Death)[1] is None, f"it died of something else: {error.split(Death)[1]!r}"
     return True
-
-
-async def _nothing(tx: Tx) -> None:
-    pass
 
 
 async def _at_every_moment(home: Path, play: Play, finish: Finish, expected: Mapping[str, Story]) -> None:

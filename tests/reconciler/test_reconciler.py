@@ -17,7 +17,7 @@ from alula.core.phase import Phase
 from tests.control.world import child, spec
 
 from .ground import Process, succeed
-from .server import Server
+from .server import Server, nothing
 
 
 async def test_from_beginning_to_end(server: Server) -> None:
@@ -36,6 +36,24 @@ async def test_from_beginning_to_end(server: Server) -> None:
     assert launch.name == attempt_name(ended.id, 1)
     assert launch.command == ("a0", "--outputs-path", ended.output_uri)
     assert (launch.env["SERVER"], launch.env["RUN_NAME"], launch.env["FLYTE_ATTEMPT_NUMBER"]) == ("here", "r", "0")
+
+
+async def test_what_takes_a_while_to_start(server: Server) -> None:
+    gate = asyncio.Event()
+
+    async def play(process: Process) -> None:
+        await gate.wait()
+        await succeed(process)
+
+    server.ground.play = play
+    await server.start()
+    async with server.at_work():
+        assert (await server.reached(Phase.INITIALIZING)).logged
+        gate.set()
+        assert (await server.end()).phase is Phase.SUCCEEDED
+    (attempt,) = await server.story()
+    phases = [Phase.QUEUED, Phase.INITIALIZING, Phase.RUNNING, Phase.SUCCEEDED]
+    assert [t.phase for t in attempt.transitions] == phases
 
 
 async def test_a_run_that_is_made_while_it_works(server: Server) -> None:
@@ -407,6 +425,29 @@ async def test_a_new_server_takes_over_what_runs(server: Server) -> None:
         gate.set()
         assert (await server.end()).phase is Phase.SUCCEEDED
     assert list(server.ground.started.values()) == [1]
+
+
+@pytest.mark.xfail(strict=True, reason="places are counted from nothing: what runs already has none")
+async def test_a_new_server_counts_what_runs_already(server: Server) -> None:
+    gate = asyncio.Event()
+
+    async def play(process: Process) -> None:
+        process.run()
+        await gate.wait()
+        process.exit()
+
+    server.ground.play = play
+    await server.start("r0")
+    async with server.at_work(capacity=1):
+        await server.reached(Phase.RUNNING, run="r0")
+    await server.start("r1")
+    async with server.at_work(capacity=1):
+        await server.start("r2")
+        for _ in range(100):  # enough for r1 to be started, if it is
+            await server.world.database.write(nothing)
+        gate.set()
+        await asyncio.gather(*(server.end(run=run) for run in ("r0", "r1", "r2")))
+    assert server.ground.most == 1
 
 
 async def test_a_new_server_learns_what_happened_meanwhile(server: Server) -> None:

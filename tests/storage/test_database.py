@@ -251,6 +251,17 @@ async def test_a_write_after_the_end_is_refused(tmp_path: Path) -> None:
             await database.write(_put("late"))
 
 
+async def test_what_is_committed_survives_a_power_cut(database: Database) -> None:
+    """As far as a test can see it: every commit waits for the disk."""
+
+    async def waits(tx: Tx) -> int:
+        row = await tx.one("PRAGMA synchronous")
+        assert row is not None
+        return int(row[0])
+
+    assert await database.write(waits) == 2
+
+
 async def test_foreign_keys_hold(database: Database) -> None:
     async def orphan(tx: Tx) -> None:
         await add_run(tx, "r")

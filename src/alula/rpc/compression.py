@@ -28,6 +28,7 @@ def inflate(data: bytes, limit: int) -> bytes:
             while data and not inflater.eof:
                 content += inflater.decompress(data, min(_STEP, limit + 1 - len(content)))
                 if len(content) > limit:
+                    content.clear()  # the error keeps this frame, and whoever logs it keeps the error
                     raise too_large(limit)
                 data = inflater.unconsumed_tail
         except zlib.error as error:

@@ -1,5 +1,6 @@
 """Runs: as clients create them, and as they are told of them."""
 
+from flyteidl2.common import run_pb2 as relation_pb2
 from flyteidl2.task import run_pb2
 from flyteidl2.workflow import run_definition_pb2, run_service_pb2
 
@@ -11,6 +12,8 @@ from alula.wire import actions, ids, times
 
 def creation(message: run_service_pb2.CreateRunRequest, request: str) -> Creation:
     """A request to create a run. ``request`` is the client's name for the request itself, or empty."""
+    if message.run_spec.relation.relation_type == relation_pb2.RELATION_TYPE_RECOVER:
+        raise Unsupported("recovering a run is not served by this version of alula yet: rerun it without --recover")
     named = message.WhichOneof("id") == "run_id"
     task = message.WhichOneof("task")
     if task == "trigger_name":

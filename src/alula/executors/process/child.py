@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from alula.executors.process import preload, tree
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+_HANDLED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}  # a shell's background jobs ignore some
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
