@@ -5,6 +5,7 @@ Each step touches private names of the SDK or of a library, and is skipped when 
 
 # ruff: noqa: SLF001
 
+import importlib
 import logging
 import os
 import ssl
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _SPARE_CONTEXTS = 2  # the SDK makes two HTTP clients in every attempt
@@ -21,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 def warm() -> None:
     """Do every step that is possible."""
-    for step in (_scan_entry_points, _prepare_tls_contexts, _spare_roots_for_plain_http):
+    for step in (_scan_entry_points, _prepare_tls_contexts, _spare_roots_for_plain_http, _spare_git_outside_of_it):
         try:
             step()
         except (KeyError, AttributeError, TypeError) as error:
@@ -78,3 +80,24 @@ def _spare_roots_for_plain_http() -> None:
         return not flag and bool(supports())
 
     session._resolve_tls_ca_cert, session._supports_system_certs = resolve_tls_ca_cert, supports_system_certs
+
+
+def _spare_git_outside_of_it() -> None:
+    """The SDK asks `git` for the root of the repository it may be in. 6 ms, and seldom is there one.
+
+    Git looks for a ``.git`` here and above; where there is none it need not be started to say so.
+    """
+    module: Any = importlib.import_module("flyte.git")
+    ask: Callable[..., Any] = module.config_from_root
+
+    def config_from_root(*args: Any, **options: Any) -> Any:
+        return ask(*args, **options) if _may_be_in_a_repository() else None
+
+    module.config_from_root = config_from_root
+
+
+def _may_be_in_a_repository() -> bool:
+    if any(name.startswith("GIT_") for name in os.environ):
+        return True
+    here = Path.cwd()
+    return any(os.path.lexists(folder / ".git") for folder in (here, *here.parents))
