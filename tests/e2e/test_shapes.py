@@ -68,7 +68,6 @@ def test_a_run_that_a_task_starts(told: Told, user: User) -> None:
     assert relation["relationType"].endswith("SPAWN")
 
 
-@pytest.mark.xfail(strict=True, reason="an action's metadata does not say which run started its run")
 def test_an_action_tells_which_run_started_it(told: Told, user: User) -> None:
     (spawned,) = user.json("get", "action", told["spawns"]["outputs"][0].split()[0], "a0")
     assert spawned["metadata"]["relation"]["relatedTo"]["name"] == told["spawns"]["run"]
@@ -79,7 +78,6 @@ def test_labels_are_kept(told: Told, user: User) -> None:
     assert run["runSpec"]["labels"]["values"] == {"team": "blue"}
 
 
-@pytest.mark.xfail(strict=True, reason="runs cannot be listed by their labels yet, and lists do not show them")
 def test_runs_are_found_by_label(told: Told, user: User) -> None:
     found = user.json("get", "run", "--with-label", "team=blue")
     assert {run["action"]["id"]["run"]["name"] for run in found} == {

@@ -44,7 +44,7 @@ def new(name: str, parent: str | None = ROOT, **changes: Any) -> NewAction:
 async def add_run(tx: Tx, name: str, at: datetime = NOW, **place: str) -> int:
     """A run with its root action; its key."""
     where = RunId(place.get("project", "p"), place.get("domain", "development"), name)
-    key = await runs.insert(tx, Run(0, where, "", b"digest", b"", 0, at, at, 0))
+    key = await runs.insert(tx, Run(0, where, "", b"digest", b"", {}, b"", 0, at, at, 0))
     assert key is not None
     await add_action(tx, key, new(ROOT, None), at)
     return key

@@ -16,7 +16,7 @@ _NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
 
 async def _create(tx: Tx, name: str) -> None:
-    key = await runs.insert(tx, Run(0, RunId("p", "d", name), "", b"", b"", 0, _NOW, _NOW, 0))
+    key = await runs.insert(tx, Run(0, RunId("p", "d", name), "", b"", b"", {}, b"", 0, _NOW, _NOW, 0))
     assert key is not None
     root = NewAction(ROOT, None, Kind.TASK, "", "", "", "", b"spec " + name.encode())
     await actions.insert(tx, key, root, parent_attempt=0, spec=await specs.put(tx, root.spec), now=_NOW)

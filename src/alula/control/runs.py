@@ -59,7 +59,19 @@ class Runs:
         parse(base, self._blobs.bucket)
         input_uri = await self._input_uri(asked, spec)
         now = self._clock()
-        row = Run(0, run, asked.org, digest, asked.run_spec, asked.source, asked.starts_at or now, now, 0)
+        row = Run(
+            key=0,
+            id=run,
+            org=asked.org,
+            digest=digest,
+            spec=asked.run_spec,
+            labels=asked.labels,
+            relation=asked.relation,
+            source=asked.source,
+            starts_at=asked.starts_at or now,
+            created_at=now,
+            seq=0,
+        )
         root = _root(spec, base, input_uri)
         created = await self._database.write(lambda tx: _create(tx, row, root, spec))
         _log.debug("run %s accepted: %s", run, root.task.name)

@@ -1,5 +1,6 @@
 """What the server knows of an action: the row, its events, its failure, its policy. Values only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
@@ -66,6 +67,7 @@ class TaskRef:
 class Action:
     """One row of ``actions``: the projection of the action's events.
 
+    ``labels`` and ``relation`` (serialised common.Relation) are its run's.
     ``seq`` is the number of the run's last event that changed this row; ``version`` counts changes within the
     attempt and fences writers; ``logged`` means that the attempt's log can be read.
     """
@@ -73,6 +75,8 @@ class Action:
     run_key: int
     id: ActionId
     org: str
+    labels: Mapping[str, str]
+    relation: bytes
     parent: str | None
     kind: Kind
     group: str

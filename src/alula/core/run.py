@@ -1,5 +1,6 @@
 """A run: what all of its actions have in common. Values only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,13 +10,15 @@ from alula.core.ids import RunId, TaskId
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A row of `runs`. ``spec`` is the serialised RunSpec."""
+    """A row of `runs`. ``spec`` is the serialised RunSpec, ``relation`` the serialised Relation to another run."""
 
     key: int
     id: RunId
     org: str
     digest: bytes
     spec: bytes
+    labels: Mapping[str, str]
+    relation: bytes
     source: int
     starts_at: datetime
     created_at: datetime
@@ -52,6 +55,8 @@ class Creation:
     inputs: bytes  # serialised task.Inputs, when they came inline
     input_uri: str  # when they were offloaded
     run_spec: bytes  # serialised task.RunSpec
+    labels: Mapping[str, str]
+    relation: bytes  # serialised common.Relation, or empty
     base_dir: str  # where the run's data goes, if the client says so
     source: int
     starts_at: datetime | None

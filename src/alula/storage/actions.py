@@ -14,7 +14,7 @@ from alula.storage.changes import Change
 from alula.storage.database import Tx
 
 SELECT = """
-    SELECT a.*, r.project, r.domain, r.name AS run_name, r.org
+    SELECT a.*, r.project, r.domain, r.name AS run_name, r.labels, r.relation, r.org
     FROM actions a JOIN runs r ON r.key = a.run
 """
 _TERMINAL = ", ".join(str(int(phase)) for phase in sorted(TERMINAL))

@@ -20,6 +20,7 @@ class Column:
 
     sql: str
     read: Callable[[str], Any] = str
+    present: str = ""  # the SQL for "there is one", where that is not: it is no empty text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Listing:
     columns: Mapping[str, Column]
     unique: tuple[str, ...]
     default: tuple[Order, ...]
+    computed: Callable[[str], Column | None] = lambda _: None  # fields beyond ``columns``, made from their names
 
     def query(self, page: Page, scope: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any], "Keys"]:
         """The statement for one page (one row more than asked for, to know whether there is another)."""
@@ -52,7 +54,7 @@ class Listing:
         return order + tuple(Order(f, descending=order[-1].descending) for f in self.unique if f not in named)
 
     def _column(self, name: str) -> Column:
-        column = self.columns.get(name)
+        column = self.columns.get(name) or self.computed(name)
         if column is None:
             raise Invalid(f"{name!r} is not a field of this list; it has: {', '.join(sorted(self.columns))}")
         return column
@@ -60,7 +62,8 @@ class Listing:
     def _condition(self, where: Where, number: int, bound: dict[str, Any]) -> str:
         column = self._column(where.field)
         if where.test in (Test.EXISTS, Test.NOT_EXISTS):
-            return f"{column.sql} {'<>' if where.test is Test.EXISTS else '='} ''"
+            present = column.present or f"{column.sql} <> ''"
+            return present if where.test is Test.EXISTS else f"NOT ({present})"
         names = [f"w{number}_{i}" for i in range(len(where.values))]
         if not names:
             raise Invalid(f"the filter on {where.field!r} has no values")

@@ -1,9 +1,11 @@
 """Between rows and the values of `core`. Nothing here decides."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from alula.core.action import Action, Blame, Event, Failure, Kind, Note, Policy, TaskRef
@@ -53,12 +55,23 @@ def policy(text: str) -> Policy:
     return Policy(**json.loads(text))
 
 
+def labels_text(value: Mapping[str, str]) -> str:
+    return json.dumps(dict(value), sort_keys=True)
+
+
+@lru_cache(maxsize=1024)
+def labels(text: str) -> Mapping[str, str]:
+    return MappingProxyType(json.loads(text))
+
+
 def action(row: Row) -> Action:
     """A row of `actions` joined with its run's name (see `actions.SELECT`)."""
     return Action(
         run_key=row["run"],
         id=ActionId(RunId(row["project"], row["domain"], row["run_name"]), row["name"]),
         org=row["org"],
+        labels=labels(row["labels"]),
+        relation=row["relation"],
         parent=row["parent"],
         kind=Kind(row["kind"]),
         group=row["grp"],

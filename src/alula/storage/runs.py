@@ -1,5 +1,6 @@
 """Runs: what all actions of one have in common."""
 
+import re
 from datetime import datetime
 
 from alula.core.action import Action
@@ -19,6 +20,8 @@ def _run(row: Row) -> Run:
         org=row["org"],
         digest=row["digest"],
         spec=row["run_spec"],
+        labels=rows.labels(row["labels"]),
+        relation=row["relation"],
         source=row["source"],
         starts_at=rows.time(row["starts_at"]),
         created_at=rows.time(row["created_at"]),
@@ -45,8 +48,10 @@ async def insert(tx: Tx, run: Run) -> int | None:
     """Write a new run (its ``key`` and ``seq`` are given here); its key, or ``None`` if there is one of that name."""
     row = await tx.one(
         """
-        INSERT INTO runs (project, domain, name, org, digest, run_spec, source, starts_at, created_at, seq)
-        VALUES (:project, :domain, :name, :org, :digest, :spec, :source, :starts_at, :created_at, 0)
+        INSERT INTO runs (
+            project, domain, name, org, digest, run_spec, labels, relation, source, starts_at, created_at, seq
+        )
+        VALUES (:project, :domain, :name, :org, :digest, :spec, :labels, :relation, :source, :starts_at, :created_at, 0)
         ON CONFLICT DO NOTHING RETURNING key
         """,
         {
@@ -56,6 +61,8 @@ async def insert(tx: Tx, run: Run) -> int | None:
             "org": run.org,
             "digest": run.digest,
             "spec": run.spec,
+            "labels": rows.labels_text(run.labels),
+            "relation": run.relation,
             "source": run.source,
             "starts_at": rows.micros(run.starts_at),
             "created_at": rows.micros(run.created_at),
@@ -93,9 +100,22 @@ _FIELDS = {
     "function_name": Column("a.task_name"),
 }
 _SELECT = SELECT.replace("r.org\n", "r.org /*keys*/\n")
+
+
+def _label(field: str) -> Column | None:
+    """``labels.team`` is the value of the run's label ``team``."""
+    named = _LABEL.fullmatch(field)
+    if named is None:
+        return None
+    value = f"""json_extract(r.labels, '$."{named[1]}"')"""
+    return Column(f"coalesce({value}, '')", present=f"{value} IS NOT NULL")
+
+
+_LABEL = re.compile(r"labels\.([A-Za-z0-9._/-]{1,317})")  # what Kubernetes takes as a label's name
 _RUNS = Listing(
     select=_SELECT,
     columns=_FIELDS | {"name": Column("r.name")},
+    computed=_label,
     unique=("created_at", "run_name", "project", "domain"),
     default=(Order("created_at", descending=True),),
 )

@@ -124,6 +124,8 @@ def metadata(action: Action, org: str) -> run_definition_pb2.ActionMetadata:
         environment_name=task.environment,
         funtion_name=task.name,
     )
+    if action.parent is None and action.relation:
+        found.relation.ParseFromString(action.relation)
     if action.kind is Kind.TRACE:
         found.trace.name = task.name
     else:

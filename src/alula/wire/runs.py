@@ -28,6 +28,8 @@ def creation(message: run_service_pb2.CreateRunRequest, request: str) -> Creatio
         inputs=message.inputs.SerializeToString(deterministic=True),
         input_uri=message.offloaded_input_data.uri,
         run_spec=message.run_spec.SerializeToString(deterministic=True),
+        labels=dict(message.run_spec.labels.values),
+        relation=_relation(message.run_spec),
         base_dir=message.run_spec.run_base_dir.rstrip("/"),
         source=message.source,
         starts_at=times.time(message.run_start_time) if message.HasField("run_start_time") else None,
@@ -35,9 +37,19 @@ def creation(message: run_service_pb2.CreateRunRequest, request: str) -> Creatio
     )
 
 
+def _relation(spec: run_pb2.RunSpec) -> bytes:
+    """How a run came from another. ``related_to`` is the older spelling of a rerun."""
+    if spec.HasField("relation"):
+        return spec.relation.SerializeToString()
+    if spec.HasField("related_to"):
+        rerun = relation_pb2.Relation(related_to=spec.related_to, relation_type=relation_pb2.RELATION_TYPE_RERUN)
+        return rerun.SerializeToString()
+    return b""
+
+
 def message(root: Action, org: str) -> run_definition_pb2.Run:
     """A run as lists show it: its root action."""
-    return run_definition_pb2.Run(action=actions.message(root, org))
+    return run_definition_pb2.Run(action=actions.message(root, org), labels=root.labels)
 
 
 def details_message(run: Run, details: Details, org: str) -> run_definition_pb2.RunDetails:

@@ -46,6 +46,8 @@ CREATE TABLE runs (
     org        TEXT NOT NULL,
     digest     BLOB NOT NULL,   -- of the request that created it: the same request again is the same run
     run_spec   BLOB NOT NULL,
+    labels     TEXT NOT NULL,    -- JSON, name to value
+    relation   BLOB NOT NULL,    -- serialised common.Relation, or empty
     source     INTEGER NOT NULL,
     starts_at  INTEGER NOT NULL, -- what every action of the run sees as its start, whenever it is tried
     created_at INTEGER NOT NULL,
