@@ -27,6 +27,7 @@ _ACTION = Action(
     seq=1,
     parent_attempt=0,
     created_at=NOW,
+    queued_at=NOW,
     started_at=None,
     ended_at=None,
     not_before=None,

@@ -178,6 +178,8 @@ async def _again(tx: Tx, known: Action, parent: Action, new: NewAction, now: dat
         known,
         phase=new.phase,
         attempt=attempt,
+        queued_at=now,
+        started_at=None,
         parent_attempt=parent.attempt,
         ended_at=(new.ended_at or now) if new.phase.terminal else None,
         user_failures=0,

@@ -60,6 +60,8 @@ class Attempts:
             action,
             phase=Phase.QUEUED,
             attempt=attempt,
+            queued_at=now,
+            started_at=None,
             not_before=not_before if not_before > now else None,
             user_failures=action.user_failures + (not ours),
             system_failures=action.system_failures + ours,

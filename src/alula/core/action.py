@@ -46,6 +46,9 @@ class Policy:
     backoff_base: float = 0.0
     backoff_factor: float = 1.0
     backoff_cap: float | None = None
+    max_runtime: float = 0.0  # seconds that an attempt may run; 0: as long as it likes
+    queued_timeout: float = 0.0  # seconds that an attempt may wait to be started
+    deadline: float = 0.0  # seconds from the first attempt's queueing to the end of the last one
     outputs: bool = False  # the interface declares outputs: a success must have written them
     report: bool = False  # the task writes a report
 
@@ -86,7 +89,8 @@ class Action:
     seq: int
     parent_attempt: int
     created_at: datetime
-    started_at: datetime | None
+    queued_at: datetime  # the current attempt
+    started_at: datetime | None  # the current attempt
     ended_at: datetime | None
     not_before: datetime | None
     user_failures: int

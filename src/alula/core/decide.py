@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alula.core.action import Action, Failure
+from alula.core.expiry import next_expiry
 from alula.core.launch import Observation, Presence
 from alula.core.phase import Phase
 from alula.core.retry import final, next_try
@@ -56,7 +57,14 @@ class Wait:
     until: datetime | None = None
 
 
-Step = Submit | Move | Judge | Release | Wait
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """The attempt has taken too long: end it, look at what it wrote, then ask `conclude_expired`."""
+
+    failure: Failure
+
+
+Step = Submit | Move | Judge | Release | Expire | Wait
 Conclusion = Retry | Settle
 
 
@@ -64,10 +72,13 @@ def decide(action: Action, seen: Observation | None, now: datetime) -> Step:
     """The next step for a task action, from its row and from what its executor sees of the current attempt."""
     if action.phase.terminal:
         return Wait() if seen is None else Release()
+    if seen is not None and seen.presence in (Presence.EXITED, Presence.LOST):
+        return Judge()  # before any limit: what was done in time counts
+    expiry = next_expiry(action)
+    if expiry is not None and expiry.at <= now:
+        return Expire(expiry.failure)
     if seen is None:
         return _unseen(action, now)
-    if seen.presence in (Presence.EXITED, Presence.LOST):
-        return Judge()
     reached = Phase.RUNNING if seen.presence is Presence.RUNNING else Phase.INITIALIZING
     return Move(reached) if reached > action.phase else Wait()
 
@@ -89,3 +100,9 @@ def conclude(action: Action, verdict: Verdict, now: datetime) -> Conclusion:
     if again is not None:
         return Retry(failure, again, ours=verdict.forgiven > 0)
     return Settle(Phase.FAILED, final(action, verdict))
+
+
+def conclude_expired(action: Action, failure: Failure, now: datetime) -> Conclusion:
+    """What a limit that was reached means for an action whose attempt had not written its result."""
+    again = next_try(action, Verdict(failure), now)
+    return Settle(Phase.TIMED_OUT, failure) if again is None else Retry(failure, again, ours=False)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 Key = tuple[int, str]  # run, action
+_LONGEST = 3600.0  # seconds
 
 
 class Hints:
@@ -24,8 +25,8 @@ class Hints:
                     self._queue.put_nowait(key)
 
     def add_later(self, key: Key, seconds: float) -> None:
-        """Have a key looked at after a while."""
-        asyncio.get_running_loop().call_later(max(0.0, seconds), self.add, [key])
+        """Have a key looked at after a while; at the latest after an hour, to see how long it still is."""
+        asyncio.get_running_loop().call_later(min(max(0.0, seconds), _LONGEST), self.add, [key])
 
     @asynccontextmanager
     async def next(self) -> AsyncIterator[Key]:

@@ -7,8 +7,22 @@ from alula.base.clock import Clock
 from alula.blobs.store import Blobs
 from alula.control.attempts import Attempts
 from alula.core.action import Action, Blame, Event, Failure, Kind, Note
-from alula.core.decide import Judge, Move, Release, Retry, Settle, Submit, Wait, conclude, decide
+from alula.core.decide import (
+    Conclusion,
+    Expire,
+    Judge,
+    Move,
+    Release,
+    Retry,
+    Settle,
+    Submit,
+    Wait,
+    conclude,
+    conclude_expired,
+    decide,
+)
 from alula.core.errors import LaunchRefused
+from alula.core.expiry import next_expiry
 from alula.core.launch import Observation, Presence
 from alula.core.naming import attempt_name
 from alula.core.phase import Phase
@@ -54,11 +68,18 @@ class Steps:
         name = attempt_name(action.id, action.attempt)
         seen = await self._executor.observe(name)
         now = self._clock()
+        if (expiry := next_expiry(action)) is not None and not action.phase.terminal:
+            hints.add_later(key, (expiry.at - now).total_seconds())
         match decide(action, seen, now):
             case Submit():
                 await self._submit(action, name, hints)
             case Move(phase):
                 await self._attempts.moved(action, _reached(action, phase, seen or _LOST, now))
+                if action.policy.max_runtime:
+                    hints.add([key])  # its time runs from now on
+            case Expire(failure):
+                await self._expire(action, name, seen, failure)
+                hints.add(self._slots.free(key))
             case Judge():
                 await self._judge(action, name, seen or _LOST)
                 hints.add(self._slots.free(key))
@@ -96,17 +117,40 @@ class Steps:
         written = await harvest(self._blobs, action)
         verdict = judge(seen, written, expects_outputs=action.policy.outputs)
         now = self._clock()
-        match conclude(action, verdict, now):
-            case Settle(phase, failure):
-                await self._attempts.settle(action, _story(action, phase, failure, seen, written, now))
-            case Retry(failure, not_before, ours):
-                story = _story(action, Phase.FAILED, failure, seen, written, now)
-                await self._attempts.retry(action, story, not_before, ours=ours)
+        conclusion = conclude(action, verdict, now)
+        await self._record(
+            action, conclusion, _story(action, _ended_as(conclusion), conclusion.failure, seen, written, now)
+        )
         await self._release(name)
+
+    async def _expire(self, action: Action, name: str, seen: Observation | None, failure: Failure) -> None:
+        """End an attempt whose time is over. A result that it wrote before it ended counts all the same."""
+        await self._release(name)
+        written = await harvest(self._blobs, action)
+        now = self._clock()
+        if written.error is not None or written.outputs:
+            verdict = judge(Observation(Presence.EXITED, exit_code=0), written, expects_outputs=action.policy.outputs)
+            conclusion = conclude(action, verdict, now)
+            phase = _ended_as(conclusion)
+        else:
+            conclusion, phase = conclude_expired(action, failure, now), Phase.TIMED_OUT
+        end = _end(action, phase, now, conclusion.failure, written if seen is not None or action.logged else None)
+        await self._record(action, conclusion, [end])
+
+    async def _record(self, action: Action, conclusion: Conclusion, story: Sequence[Event]) -> None:
+        match conclusion:
+            case Settle():
+                await self._attempts.settle(action, story)
+            case Retry(_, not_before, ours):
+                await self._attempts.retry(action, story, not_before, ours=ours)
 
     async def _release(self, name: str) -> None:
         await self._executor.release(name)
         self.names.pop(name, None)
+
+
+def _ended_as(conclusion: Conclusion) -> Phase:
+    return conclusion.phase if isinstance(conclusion, Settle) else Phase.FAILED
 
 
 def _reached(action: Action, phase: Phase, seen: Observation, now: datetime) -> Event:

@@ -114,7 +114,8 @@ async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec:
     await tx.execute(
         """
         INSERT INTO actions VALUES (
-            :run, :name, :parent, :kind, :grp, :phase, 1, 0, :seq, :parent_attempt, :created_at, :started_at, :ended_at,
+            :run, :name, :parent, :kind, :grp, :phase, 1, 0, :seq, :parent_attempt, :created_at,
+            :created_at, :started_at, :ended_at,
             :now, NULL, 0, 0, 0, '', :input_uri, :output_uri, :base_uri, :failure, :policy, :spec,
             :task_project, :task_domain, :task_name, :task_version, :task_type, :short_name, :environment)
         """,
@@ -164,7 +165,8 @@ async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], n
     changed = await tx.execute(
         """
         UPDATE actions SET phase = :phase, attempt = :attempt, version = :version, seq = :seq,
-            parent_attempt = :parent_attempt, started_at = :started_at, ended_at = :ended_at, updated_at = :now,
+            parent_attempt = :parent_attempt, queued_at = :queued_at, started_at = :started_at,
+            ended_at = :ended_at, updated_at = :now,
             not_before = :not_before, user_failures = :user_failures, system_failures = :system_failures,
             logged = :logged, abort_reason = :abort_reason, output_uri = :output_uri, failure = :failure
         WHERE run = :run AND name = :name AND attempt = :old_attempt AND version = :old_version
@@ -216,6 +218,7 @@ def _columns(action: Action) -> dict[str, Any]:
         "version": action.version,
         "seq": action.seq,
         "parent_attempt": action.parent_attempt,
+        "queued_at": rows.micros(action.queued_at),
         "started_at": rows.micros_or_none(action.started_at),
         "ended_at": rows.micros_or_none(action.ended_at),
         "not_before": rows.micros_or_none(action.not_before),

@@ -81,6 +81,7 @@ def action(row: Row) -> Action:
         seq=row["seq"],
         parent_attempt=row["parent_attempt"],
         created_at=time(row["created_at"]),
+        queued_at=time(row["queued_at"]),
         started_at=time_or_none(row["started_at"]),
         ended_at=time_or_none(row["ended_at"]),
         not_before=time_or_none(row["not_before"]),

@@ -38,6 +38,9 @@ def policy(template: tasks_pb2.TaskTemplate) -> Policy:
         backoff_base=times.seconds(backoff.base),
         backoff_factor=backoff.factor if backoff.HasField("factor") else 1.0,
         backoff_cap=times.seconds(backoff.cap) if backoff.HasField("cap") else None,
+        max_runtime=times.seconds(template.metadata.timeout),
+        queued_timeout=times.seconds(template.metadata.timeouts.queued_timeout),
+        deadline=times.seconds(template.metadata.timeouts.deadline),
         # What else runs in a container than the SDK's own entry point cannot know of outputs.pb.
         outputs=bool(template.interface.outputs.variables) and "{{.outputPrefix}}" in _words(template),
         report=template.metadata.generates_deck.value,

@@ -68,7 +68,8 @@ CREATE TABLE actions (
     seq             INTEGER NOT NULL,
     parent_attempt  INTEGER NOT NULL, -- the parent's attempt that asked for it
     created_at      INTEGER NOT NULL,
-    started_at      INTEGER,
+    queued_at       INTEGER NOT NULL, -- the current attempt
+    started_at      INTEGER,          -- the current attempt
     ended_at        INTEGER,
     updated_at      INTEGER NOT NULL,
     not_before      INTEGER,
