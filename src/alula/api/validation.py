@@ -38,12 +38,6 @@ def validate(message: Message) -> None:
         raise Invalid("; ".join(_tell(violations[:_MOST])))
 
 
-def warm(types: Iterable[type[Message]]) -> None:
-    """Compile the rules of these requests now, instead of under the first request of each."""
-    for kind in types:
-        _validator.collect_violations(kind())
-
-
 def _tell(violations: Iterable[protovalidate.Violation]) -> Iterator[str]:
     for violation in violations:
         field = violation.proto.field

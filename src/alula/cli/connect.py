@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import AsyncIterator
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 from google.protobuf.descriptor import MethodDescriptor
@@ -13,8 +13,6 @@ from google.protobuf.message_factory import GetMessageClass
 _PREFIX = 5  # bytes before each message of a stream: flags and length
 _COMPRESSED, _END = 1, 2
 _CONNECT_TIMEOUT = 10.0  # seconds; answers may take as long as they take
-
-M = TypeVar("M", bound=Message)
 
 
 class CallFailed(Exception):

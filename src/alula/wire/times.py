@@ -30,9 +30,3 @@ def time(message: Timestamp) -> datetime:
 
 def seconds(message: Duration) -> float:
     return message.seconds + message.nanos / 1e9
-
-
-def duration(value: timedelta) -> Duration:
-    message = Duration()
-    message.FromTimedelta(value)
-    return message
