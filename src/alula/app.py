@@ -192,8 +192,13 @@ def _workflow_services(control: Control) -> list[Service]:
             events_proxy_service_pb2.DESCRIPTOR.services_by_name["EventsProxyService"],
             EventsProxyService(control.attempts),
         ),
-        Service(actions_service_pb2.DESCRIPTOR.services_by_name["ActionsService"], ActionsService(control.actions)),
-        Service(queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"], QueueService(control.actions)),
+        Service(
+            actions_service_pb2.DESCRIPTOR.services_by_name["ActionsService"],
+            ActionsService(control.actions, control.data),
+        ),
+        Service(
+            queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"], QueueService(control.actions, control.data)
+        ),
         Service(state_service_pb2.DESCRIPTOR.services_by_name["StateService"], StateService(control.actions)),
     ]
 

@@ -6,6 +6,7 @@ from flyteidl2.actions import actions_service_pb2 as pb
 from flyteidl2.workflow import state_service_pb2
 
 from alula.control.actions import Actions
+from alula.control.data import Data
 from alula.rpc.service import Context
 from alula.wire import actions as wire
 from alula.wire import ids
@@ -14,11 +15,13 @@ from alula.wire import ids
 class ActionsService:
     """Children of an action."""
 
-    def __init__(self, actions: Actions) -> None:
+    def __init__(self, actions: Actions, data: Data) -> None:
         self._actions = actions
+        self._data = data
 
     async def enqueue(self, request: pb.EnqueueRequest, context: Context) -> pb.EnqueueResponse:
-        await self._actions.enqueue(ids.run(request.action.action_id.run), wire.new_action(request.action))
+        new = await self._data.with_reason(wire.new_action(request.action))
+        await self._actions.enqueue(ids.run(request.action.action_id.run), new)
         return pb.EnqueueResponse()
 
     async def watch_for_updates(

@@ -3,6 +3,7 @@
 from flyteidl2.workflow import queue_service_pb2 as pb
 
 from alula.control.actions import Actions
+from alula.control.data import Data
 from alula.core.ids import ROOT, ActionId
 from alula.rpc.service import Context
 from alula.wire import actions as wire
@@ -12,11 +13,13 @@ from alula.wire import ids
 class QueueService:
     """The queue."""
 
-    def __init__(self, actions: Actions) -> None:
+    def __init__(self, actions: Actions, data: Data) -> None:
         self._actions = actions
+        self._data = data
 
     async def enqueue_action(self, request: pb.EnqueueActionRequest, context: Context) -> pb.EnqueueActionResponse:
-        await self._actions.enqueue(ids.run(request.action_id.run), wire.new_action(request))
+        new = await self._data.with_reason(wire.new_action(request))
+        await self._actions.enqueue(ids.run(request.action_id.run), new)
         return pb.EnqueueActionResponse()
 
     async def abort_queued_run(self, request: pb.AbortQueuedRunRequest, context: Context) -> pb.AbortQueuedRunResponse:

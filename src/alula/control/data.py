@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from alula.base.clock import Clock
@@ -11,12 +12,13 @@ from alula.blobs.uri import join
 from alula.control.actions import Actions
 from alula.control.projects import Projects
 from alula.control.tasks import Tasks
-from alula.core.action import Action, Kind
+from alula.core.action import Action, Kind, NewAction
 from alula.core.errors import AlreadyExists, Invalid, NotFound
 from alula.core.ids import ActionId, TaskId
 from alula.core.signed import Signed, Upload
 from alula.wire import inputs as wire_inputs
 from alula.wire import tasks as wire_tasks
+from alula.wire.actions import written_error
 
 MAX_EXPIRY = timedelta(hours=1)
 
@@ -95,6 +97,13 @@ class Data:
             return await self._blobs.get(uri)
         except NotFound:
             return b""
+
+    async def with_reason(self, new: NewAction) -> NewAction:
+        """An action to enqueue; a trace that failed, with the error that its task has written (SDK: `io.py`)."""
+        if new.kind is not Kind.TRACE or new.failure is None:
+            return new
+        written = await self._get(f"{new.base_uri}/{new.name}/error.pb")
+        return replace(new, failure=written_error(written)) if written else new
 
     async def report(self, action: ActionId, attempt: int, expires: timedelta, sign: Sign) -> Signed:
         """Permission to read an attempt's report; it can be read while the attempt still writes it.
