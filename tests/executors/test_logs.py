@@ -102,7 +102,7 @@ async def test_log_size_is_capped(tmp_path: Path) -> None:
     assert seen.log_tail.endswith("19999\nthe last words\n")
 
 
-def test_a_full_disk_drops_output_and_does_no_more(tmp_path: Path) -> None:
+async def test_a_full_disk_drops_output_and_does_no_more(tmp_path: Path) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     log = Log("one", tmp_path, full, -1, cap=1000)
     log.add(b"a line\n")
@@ -124,7 +124,7 @@ def test_a_full_disk_drops_output_and_does_no_more(tmp_path: Path) -> None:
         (b"\xff\n", "\ufffd\n"),
     ],
 )
-def test_tail(printed: bytes, kept: str) -> None:
+async def test_tail(printed: bytes, kept: str) -> None:
     assert tail_text(printed) == kept
 
 
@@ -140,11 +140,11 @@ AT = 1_700_000_000_123_456_789
         (b"garbage that is long enough to look like one line\n", []),
     ],
 )
-def test_lines_read_back(encoded: bytes, entries: list[bytes]) -> None:
+async def test_lines_read_back(encoded: bytes, entries: list[bytes]) -> None:
     found = list(loglines.decode(encoded))
     assert [entry.content for entry in found] == entries
     assert {entry.at_ns for entry in found} <= {AT}
 
 
-def test_form_on_disk() -> None:
+async def test_form_on_disk() -> None:
     assert loglines.whole(AT, loglines.STDOUT, b"hi\n") == b"2023-11-14T22:13:20.123456789Z stdout F hi\n"
