@@ -3,13 +3,14 @@
 Every verb takes the row as its caller read it and is refused as `Stale` if the row has moved on since.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from alula.base.clock import Clock
 from alula.control import cascade
-from alula.core.action import Action, Event
+from alula.core.action import Action, Event, Unfinished
 from alula.core.errors import NotFound
 from alula.core.ids import ActionId
 from alula.core.phase import Phase, follows
@@ -19,6 +20,8 @@ from alula.storage import runs, specs
 from alula.storage.database import Database, Tx
 from alula.wire.actions import output_prefix
 
+_PAGE = 200  # actions of the queue read at a time: a few milliseconds
+
 
 class Attempts:
     """The verbs of an attempt's life."""
@@ -27,9 +30,18 @@ class Attempts:
         self._database = database
         self._clock = clock
 
-    async def queue(self) -> list[Action]:
-        """Every task action that has not ended."""
-        return await self._database.scan(store.queue)
+    async def queue(self) -> list[Unfinished]:
+        """Every task action that has not ended. It is read piece by piece, with turns for others in between.
+
+        What ends, begins or is tried again meanwhile may be told of or not; all the rest is.
+        """
+        found: list[Unfinished] = []
+        after = (-1, "")
+        while page := await self._database.read(lambda tx, key=after: store.queue(tx, key, _PAGE)):  # type: ignore[misc]
+            found += page
+            after = (page[-1].run_key, page[-1].id.name)
+            await asyncio.sleep(0)
+        return found
 
     async def read(self, run: int, name: str) -> Action | None:
         """One action, now."""

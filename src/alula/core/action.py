@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from typing import NamedTuple
 
 from alula.core.ids import ActionId
 from alula.core.phase import Phase
@@ -104,6 +105,14 @@ class Action:
     policy: Policy
     task: TaskRef
     spec: bytes  # the digest of its spec
+
+
+class Unfinished(NamedTuple):
+    """What a sweep has to know of an action that has not ended. There may be tens of thousands."""
+
+    run_key: int
+    id: ActionId
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)

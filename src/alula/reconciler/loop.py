@@ -16,6 +16,7 @@ _log = logging.getLogger(__name__)
 _WORKERS = 64  # steps under way at once; each mostly waits for a commit or for a process to start
 _ASKED_FOR = frozenset({Phase.QUEUED, Phase.ABORTED})  # by others; into the other phases the steps here bring a row
 _TICK = 10.0  # seconds; finds what hints missed
+_TURN = 200  # names made until others have their turn
 _RETRY = 2.0  # seconds until a step that failed is tried again
 
 
@@ -74,8 +75,11 @@ class Reconciler:
         """Look at every unfinished action, and end attempts that belong to none: a crash left them behind."""
         await self._attempts.orphans()
         existing = await self._executor.names()
-        queue = await self._attempts.queue()
-        wanted = {attempt_name(a.id, a.attempt): (a.run_key, a.id.name) for a in queue}
+        wanted = {}
+        for count, action in enumerate(await self._attempts.queue()):
+            wanted[attempt_name(action.id, action.attempt)] = (action.run_key, action.id.name)
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
         self._steps.names.update(wanted)
         hints.add(key for key in wanted.values() if not self._steps.waits(key))
         for name in existing:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from alula.core.action import Action, Event, NewAction
+from alula.core.action import Action, Event, NewAction, Unfinished
 from alula.core.errors import Stale
 from alula.core.ids import ActionId
 from alula.core.phase import TERMINAL, Phase
@@ -83,10 +83,18 @@ async def orphans(tx: Tx) -> list[tuple[Action, Action]]:
     return [(orphan, parent) for orphan, parent in pairs if parent is not None]
 
 
-async def queue(tx: Tx) -> list[Action]:
-    """Every task action that has not ended: the queue. Oldest run first."""
-    found = await tx.all(SELECT + "WHERE a.kind = 1 AND a.phase IN (1, 2, 3, 4, 9) ORDER BY a.run, a.name")
-    return [rows.action(row) for row in found]
+async def queue(tx: Tx, after: tuple[int, str], limit: int) -> list[Unfinished]:
+    """Task actions that have not ended, behind a key and in the order of their keys: the queue, a piece at a time."""
+    found = await tx.all(
+        """
+        SELECT a.run, a.name, a.attempt, r.project, r.domain, r.name AS run_name
+        FROM actions a JOIN runs r ON r.key = a.run
+        WHERE a.kind = 1 AND a.phase IN (1, 2, 3, 4, 9) AND (a.run, a.name) > (:run, :name)
+        ORDER BY a.run, a.name LIMIT :limit
+        """,
+        {"run": after[0], "name": after[1], "limit": limit},
+    )
+    return [rows.unfinished(row) for row in found]
 
 
 async def events(tx: Tx, run: int, name: str) -> list[Event]:

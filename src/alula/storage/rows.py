@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from alula.core.action import Action, Blame, Event, Failure, Kind, Note, Policy, TaskRef
+from alula.core.action import Action, Blame, Event, Failure, Kind, Note, Policy, TaskRef, Unfinished
 from alula.core.ids import ActionId, RunId
 from alula.core.phase import Phase
 from alula.storage.database import Row
@@ -105,6 +105,11 @@ def action(row: Row) -> Action:
         ),
         spec=row["spec"],
     )
+
+
+def unfinished(row: Row) -> Unfinished:
+    run = RunId(row["project"], row["domain"], row["run_name"])
+    return Unfinished(row["run"], ActionId(run, row["name"]), row["attempt"])
 
 
 def event_detail(event: Event) -> str:
