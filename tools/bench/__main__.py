@@ -266,7 +266,7 @@ async def _watch(port: int) -> Figure:
 
     took = []
     async with Lean(port) as server, Connect(f"http://localhost:{port}") as watcher:
-        for number in range(100):
+        for number in range(300):
             created = (await server.call(RUNS["CreateRun"], _creation(number))).run.action.id
             request = pb.WatchActionDetailsRequest(action_id=created)
             stream = watcher.stream(RUNS["WatchActionDetails"], request)
