@@ -93,6 +93,10 @@ async def test_server_killed(tmp_path: Path, mode: Mode, until: Until) -> None:
         assert await executor.names() == ["quick-1"]
 
 
+def _stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+
+
 @MODES
 async def test_everything_killed_at_once(tmp_path: Path, mode: Mode, until: Until) -> None:
     """Server, launcher and recorder: only the next life can clean up."""
@@ -101,6 +105,9 @@ async def test_everything_killed_at_once(tmp_path: Path, mode: Mode, until: Unti
         pids = await pids_of(home, "long-1", until)
         programs = [pid for pid in of_home(home) if pid not in pids]
         assert len(programs) == 3
+        for pid in programs:  # stopped first: none of them is to see the others die, and act
+            os.kill(pid, signal.SIGSTOP)
+        await until(lambda: all(map(_stopped, programs)))
         for pid in programs:
             os.kill(pid, signal.SIGKILL)
         await process.wait()
