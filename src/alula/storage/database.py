@@ -6,7 +6,7 @@ suspends, so each is driven to its end in one go (`_drive`).
 Writes are grouped: whatever waits when the writer is free shares one transaction and one fsync, each operation in a
 savepoint of its own. The statements run on the event loop's thread, where each takes microseconds; only the commit,
 which waits for the disk, runs beside it. (In a thread of their own every statement would have to win the interpreter
-back from a busy loop: measured, that made a write 20 ms of waiting.) A write has returned only once it is on disk.
+back from a busy loop: measured, 1.4 times the latency under load.) A write has returned only once it is on disk.
 """
 
 import asyncio
