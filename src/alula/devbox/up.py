@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alula.app import serve
+from alula.app.serve import serve
 from alula.base.settings import Settings
 from alula.core.errors import Conflict, Unavailable
 
