@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import flyteidl2.cluster.service_pb2  # noqa: F401 - its handler uses messages of another file
 from google.protobuf import descriptor_pool
 
 from alula.api.actions_service import ActionsService
