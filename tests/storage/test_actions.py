@@ -194,7 +194,7 @@ async def test_the_queue_is_every_task_that_has_not_ended(database: Database) ->
             await tx.execute(
                 "UPDATE actions SET phase = :p WHERE name = :n", {"p": int(phase), "n": f"task-{phase.name}"}
             )
-        await add_action(tx, key, new("trace", kind=Kind.TRACE))
+        await add_action(tx, key, new("trace", kind=Kind.TRACE, hosted=False))
 
     await database.write(write)
     queue, after = [], (-1, "")

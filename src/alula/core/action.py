@@ -18,6 +18,19 @@ class Kind(IntEnum):
     CONDITION = 3
 
 
+class CacheStatus(IntEnum):
+    """What the cache had to do with an attempt. Numbers are those of `core.CatalogCacheStatus`."""
+
+    DISABLED = 0
+    MISS = 1
+    HIT = 2
+    POPULATED = 3
+    LOOKUP_FAILURE = 4
+    PUT_FAILURE = 5
+    SKIPPED = 6
+    EVICTED = 7
+
+
 class Blame(IntEnum):
     """Whose failure it is. Numbers are those of `workflow.ErrorInfo.Kind`; the SDK maps exceptions by it."""
 
@@ -52,6 +65,8 @@ class Policy:
     deadline: float = 0.0  # seconds from the first attempt's queueing to the end of the last one
     outputs: bool = False  # the interface declares outputs: a success must have written them
     report: bool = False  # the task writes a report
+    serialize: bool = False  # of actions with the same cache key one runs, the others wait for its result
+    max_age: float = 0.0  # seconds that a cached result is good for; 0: for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,8 @@ class TaskRef:
 class Action:
     """One row of ``actions``: the projection of the action's events.
 
-    ``labels`` and ``relation`` (serialised common.Relation) are its run's.
+    ``labels``, ``relation`` (serialised common.Relation), ``source``, ``created_by``, ``max_concurrency``,
+    ``overwrite_cache`` and ``cache_everywhere`` are its run's.
     ``seq`` is the number of the run's last event that changed this row; ``version`` counts changes within the
     attempt and fences writers; ``logged`` means that the attempt's log can be read.
     """
@@ -105,6 +121,18 @@ class Action:
     policy: Policy
     task: TaskRef
     spec: bytes  # the digest of its spec
+    hosted: bool = True  # this server brings it about; else it is reported from elsewhere
+    queue: str = ""
+    cache_key: str = ""  # empty: its result is not cached
+    cache_status: CacheStatus = CacheStatus.DISABLED
+    recovered_from: str = ""  # the name of the run whose action of the same name gave the result
+    value: bytes = b""  # serialised core.Literal: what a condition was signalled
+    by: str = ""  # who signalled or aborted it
+    source: int = 0
+    created_by: str = ""
+    max_concurrency: int = 0  # actions of the run that may run at once; 0: any number
+    overwrite_cache: bool = False
+    cache_everywhere: bool = False  # cached results of every project and domain count
 
 
 class Unfinished(NamedTuple):
@@ -133,6 +161,20 @@ class NewAction:
     failure: Failure | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    hosted: bool = True
+    queue: str = ""
+    cache_key: str = ""
+    recovered_from: str = ""
+    value: bytes = b""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where something about an attempt can be seen (`core.TaskLog`)."""
+
+    name: str
+    uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +201,9 @@ class Event:
     logged: bool = False  # from here on the attempt's log can be read
     cluster: str = ""
     notes: tuple[Note, ...] = ()
+    links: tuple[Link, ...] = ()
+    cache_status: CacheStatus = CacheStatus.DISABLED
+    cache_source: str = ""  # the attempt that a cached result came from: project/domain/run/action/attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +230,9 @@ class Attempt:
     logged: bool
     cluster: str
     notes: tuple[Note, ...]
+    links: tuple[Link, ...] = ()
+    cache_status: CacheStatus = CacheStatus.DISABLED
+    cache_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from alula.core.action import Attempt, Event, Transition
+from alula.core.action import Attempt, CacheStatus, Event, Link, Transition
 from alula.core.phase import follows
 
 
@@ -33,7 +33,16 @@ def _fold(number: int, events: Sequence[Event]) -> Attempt:
         logged=any(e.logged for e in counted),
         cluster=next((e.cluster for e in reversed(counted) if e.cluster), ""),
         notes=tuple(note for e in events for note in e.notes),
+        links=_latest_links(counted),
+        cache_status=next((e.cache_status for e in reversed(counted) if e.cache_status), CacheStatus.DISABLED),
+        cache_source=next((e.cache_source for e in reversed(counted) if e.cache_source), ""),
     )
+
+
+def _latest_links(events: Sequence[Event]) -> tuple[Link, ...]:
+    """Each name's latest link, in the order of names."""
+    named = {link.name: link for e in events for link in e.links}
+    return tuple(named[name] for name in sorted(named))
 
 
 def _forward(events: Sequence[Event]) -> Iterable[Event]:

@@ -23,6 +23,13 @@ class Run:
     starts_at: datetime
     created_at: datetime
     seq: int
+    created_by: str = ""
+    queue: str = ""
+    max_concurrency: int = 0  # actions that may run at once; 0: any number
+    overwrite_cache: bool = False
+    cache_everywhere: bool = False  # cached results of every project and domain count
+    notify: bool = False  # it has rules for notifications
+    recovers: int | None = None  # the key of the run whose results it takes over
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class Creation:
     source: int
     starts_at: datetime | None
     request: str
+    created_by: str = ""
 
 
 def in_scope(scope: RunScope, root: Action) -> bool:

@@ -14,7 +14,8 @@ from alula.storage.changes import Change
 from alula.storage.database import Tx
 
 SELECT = """
-    SELECT a.*, r.project, r.domain, r.name AS run_name, r.labels, r.relation, r.org
+    SELECT a.*, r.project, r.domain, r.name AS run_name, r.labels, r.relation, r.source, r.created_by,
+        r.max_concurrency, r.overwrite_cache, r.cache_everywhere, r.org
     FROM actions a JOIN runs r ON r.key = a.run
 """
 _TERMINAL = ", ".join(str(int(phase)) for phase in sorted(TERMINAL))
@@ -72,11 +73,11 @@ async def descendants(tx: Tx, run: int, name: str, limit: int) -> list[Action]:
 
 
 async def orphans(tx: Tx) -> list[tuple[Action, Action]]:
-    """Task actions that have not ended though their parent has, each with its parent."""
+    """Actions of this server's that have not ended though their parent has, each with its parent."""
     found = await tx.all(
         f"""
         {SELECT} JOIN actions p ON p.run = a.run AND p.name = a.parent
-        WHERE a.kind = 1 AND a.phase IN (1, 2, 3, 4, 9) AND p.phase IN ({_TERMINAL})
+        WHERE a.hosted = 1 AND a.phase IN (1, 2, 3, 4, 9) AND p.phase IN ({_TERMINAL})
         """
     )
     pairs = [(rows.action(row), await get(tx, row["run"], row["parent"])) for row in found]
@@ -84,12 +85,12 @@ async def orphans(tx: Tx) -> list[tuple[Action, Action]]:
 
 
 async def queue(tx: Tx, after: tuple[int, str], limit: int) -> list[Unfinished]:
-    """Task actions that have not ended, behind a key and in the order of their keys: the queue, a piece at a time."""
+    """What this server has to bring about, behind a key and in the order of the keys: the queue, a piece at a time."""
     found = await tx.all(
         """
         SELECT a.run, a.name, a.attempt, r.project, r.domain, r.name AS run_name
         FROM actions a JOIN runs r ON r.key = a.run
-        WHERE a.kind = 1 AND a.phase IN (1, 2, 3, 4, 9) AND (a.run, a.name) > (:run, :name)
+        WHERE a.hosted = 1 AND a.phase IN (1, 2, 3, 4, 9) AND (a.run, a.name) > (:run, :name)
         ORDER BY a.run, a.name LIMIT :limit
         """,
         {"run": after[0], "name": after[1], "limit": limit},
@@ -125,7 +126,8 @@ async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec:
             :run, :name, :parent, :kind, :grp, :phase, 1, 0, :seq, :parent_attempt, :created_at,
             :created_at, :started_at, :ended_at,
             :now, NULL, 0, 0, 0, '', :input_uri, :output_uri, :base_uri, :failure, :policy, :spec,
-            :task_project, :task_domain, :task_name, :task_version, :task_type, :short_name, :environment)
+            :task_project, :task_domain, :task_name, :task_version, :task_type, :short_name, :environment,
+            :hosted, :queue, :cache_key, 0, :recovered_from, :value, :by)
         """,
         {
             "run": run,
@@ -153,6 +155,12 @@ async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec:
             "task_type": new.task.type,
             "short_name": new.task.short_name,
             "environment": new.task.environment,
+            "hosted": int(new.hosted),
+            "queue": new.queue,
+            "cache_key": new.cache_key,
+            "recovered_from": new.recovered_from,
+            "value": new.value,
+            "by": new.by,
         },
     )
     tx.touch([Change(run, new.name, new.parent or "", new.phase)])
@@ -176,7 +184,8 @@ async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], n
             parent_attempt = :parent_attempt, queued_at = :queued_at, started_at = :started_at,
             ended_at = :ended_at, updated_at = :now,
             not_before = :not_before, user_failures = :user_failures, system_failures = :system_failures,
-            logged = :logged, abort_reason = :abort_reason, output_uri = :output_uri, failure = :failure
+            logged = :logged, abort_reason = :abort_reason, output_uri = :output_uri, failure = :failure,
+            cache_status = :cache_status, recovered_from = :recovered_from, value = :value, told_by = :by
         WHERE run = :run AND name = :name AND attempt = :old_attempt AND version = :old_version
         """,
         _columns(new) | {"now": rows.micros(now), "old_attempt": old.attempt, "old_version": old.version},
@@ -236,4 +245,8 @@ def _columns(action: Action) -> dict[str, Any]:
         "abort_reason": action.abort_reason,
         "output_uri": action.output_uri,
         "failure": rows.failure_text(action.failure),
+        "cache_status": int(action.cache_status),
+        "recovered_from": action.recovered_from,
+        "value": action.value,
+        "by": action.by,
     }

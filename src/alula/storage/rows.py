@@ -8,7 +8,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from alula.core.action import Action, Blame, Event, Failure, Kind, Note, Policy, TaskRef, Unfinished
+from alula.core.action import (
+    Action,
+    Blame,
+    CacheStatus,
+    Event,
+    Failure,
+    Kind,
+    Link,
+    Note,
+    Policy,
+    TaskRef,
+    Unfinished,
+)
 from alula.core.ids import ActionId, RunId
 from alula.core.phase import Phase
 from alula.storage.database import Row
@@ -104,6 +116,18 @@ def action(row: Row) -> Action:
             environment=row["environment"],
         ),
         spec=row["spec"],
+        hosted=bool(row["hosted"]),
+        queue=row["queue"],
+        cache_key=row["cache_key"],
+        cache_status=CacheStatus(row["cache_status"]),
+        recovered_from=row["recovered_from"],
+        value=row["value"],
+        by=row["told_by"],
+        source=row["source"],
+        created_by=row["created_by"],
+        max_concurrency=row["max_concurrency"],
+        overwrite_cache=bool(row["overwrite_cache"]),
+        cache_everywhere=bool(row["cache_everywhere"]),
     )
 
 
@@ -117,11 +141,13 @@ def event_detail(event: Event) -> str:
     detail: dict[str, Any] = {}
     if event.failure is not None:
         detail["failure"] = asdict(event.failure)
-    for name in ("output_uri", "report_uri", "logged", "cluster"):
+    for name in ("output_uri", "report_uri", "logged", "cluster", "cache_status", "cache_source"):
         if value := getattr(event, name):
             detail[name] = value
     if event.notes:
         detail["notes"] = [[micros(note.at), note.text] for note in event.notes]
+    if event.links:
+        detail["links"] = [[link.name, link.uri] for link in event.links]
     return json.dumps(detail)
 
 
@@ -141,4 +167,7 @@ def event(row: Row) -> Event:
         logged=detail.get("logged", False),
         cluster=detail.get("cluster", ""),
         notes=tuple(Note(time(at), text) for at, text in detail.get("notes", ())),
+        links=tuple(Link(name, uri) for name, uri in detail.get("links", ())),
+        cache_status=CacheStatus(detail.get("cache_status", 0)),
+        cache_source=detail.get("cache_source", ""),
     )

@@ -26,6 +26,13 @@ def _run(row: Row) -> Run:
         starts_at=rows.time(row["starts_at"]),
         created_at=rows.time(row["created_at"]),
         seq=row["seq"],
+        created_by=row["created_by"],
+        queue=row["queue"],
+        max_concurrency=row["max_concurrency"],
+        overwrite_cache=bool(row["overwrite_cache"]),
+        cache_everywhere=bool(row["cache_everywhere"]),
+        notify=bool(row["notify"]),
+        recovers=row["recovers"],
     )
 
 
@@ -49,9 +56,11 @@ async def insert(tx: Tx, run: Run) -> int | None:
     row = await tx.one(
         """
         INSERT INTO runs (
-            project, domain, name, org, digest, run_spec, labels, relation, source, starts_at, created_at, seq
+            project, domain, name, org, digest, run_spec, labels, relation, source, starts_at, created_at, seq,
+            created_by, queue, max_concurrency, overwrite_cache, cache_everywhere, notify, recovers
         )
-        VALUES (:project, :domain, :name, :org, :digest, :spec, :labels, :relation, :source, :starts_at, :created_at, 0)
+        VALUES (:project, :domain, :name, :org, :digest, :spec, :labels, :relation, :source, :starts_at, :created_at, 0,
+            :created_by, :queue, :max_concurrency, :overwrite_cache, :cache_everywhere, :notify, :recovers)
         ON CONFLICT DO NOTHING RETURNING key
         """,
         {
@@ -66,6 +75,13 @@ async def insert(tx: Tx, run: Run) -> int | None:
             "source": run.source,
             "starts_at": rows.micros(run.starts_at),
             "created_at": rows.micros(run.created_at),
+            "created_by": run.created_by,
+            "queue": run.queue,
+            "max_concurrency": run.max_concurrency,
+            "overwrite_cache": int(run.overwrite_cache),
+            "cache_everywhere": int(run.cache_everywhere),
+            "notify": int(run.notify),
+            "recovers": run.recovers,
         },
     )
     return row["key"] if row else None

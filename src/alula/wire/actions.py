@@ -77,6 +77,7 @@ def _trace(name: str, parent: str, base: str, message: Enqueued) -> NewAction:
         failure=Failure("TraceFailed", f"the traced call {trace.name} raised an error") if failed else None,
         started_at=times.time(trace.start_time) if trace.HasField("start_time") else None,
         ended_at=times.time(trace.end_time) if trace.HasField("end_time") else None,
+        hosted=False,  # its parent does it, and tells
     )
 
 

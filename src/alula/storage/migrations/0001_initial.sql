@@ -52,6 +52,13 @@ CREATE TABLE runs (
     starts_at  INTEGER NOT NULL, -- what every action of the run sees as its start, whenever it is tried
     created_at INTEGER NOT NULL,
     seq        INTEGER NOT NULL, -- of its last event
+    created_by TEXT NOT NULL,
+    queue      TEXT NOT NULL,
+    max_concurrency  INTEGER NOT NULL,
+    overwrite_cache  INTEGER NOT NULL,
+    cache_everywhere INTEGER NOT NULL,
+    notify     INTEGER NOT NULL, -- it has rules for notifications
+    recovers   INTEGER,          -- the run whose results it takes over
     UNIQUE (project, domain, name)
 );
 CREATE INDEX runs_by_age ON runs (project, domain, created_at, name);
@@ -90,12 +97,21 @@ CREATE TABLE actions (
     task_type       TEXT NOT NULL,
     short_name      TEXT NOT NULL,
     environment     TEXT NOT NULL,
+    hosted          INTEGER NOT NULL, -- 1: this server brings it about; 0: it is reported from elsewhere
+    queue           TEXT NOT NULL,
+    cache_key       TEXT NOT NULL,
+    cache_status    INTEGER NOT NULL,
+    recovered_from  TEXT NOT NULL,
+    value           BLOB NOT NULL,    -- serialised core.Literal: what a condition was signalled
+    told_by         TEXT NOT NULL,    -- who signalled or aborted it
     PRIMARY KEY (run, name)
 ) WITHOUT ROWID;
 CREATE INDEX actions_by_parent ON actions (run, parent, seq);
 CREATE INDEX actions_by_seq ON actions (run, seq);
--- The queue: what a reconciler has work with. kind 1 is a task; the other phases are terminal.
-CREATE INDEX actions_queue ON actions (run, name) WHERE kind = 1 AND phase IN (1, 2, 3, 4, 9);
+-- The queue: what a reconciler has work with. The other phases are terminal.
+CREATE INDEX actions_queue ON actions (run, name) WHERE hosted = 1 AND phase IN (1, 2, 3, 4, 9);
+-- Who waits for a cached result.
+CREATE INDEX actions_by_cache_key ON actions (cache_key) WHERE cache_key <> '' AND phase IN (1, 2, 3, 4, 9);
 
 CREATE TABLE events (
     run     INTEGER NOT NULL REFERENCES runs (key),
