@@ -154,5 +154,5 @@ async def test_who_the_caller_is(served: Served) -> None:
     auth = served.client(AuthMetadataServiceClient)
     config = await auth.get_public_client_config(auth_service_pb2.GetPublicClientConfigRequest())
     assert config.authorization_metadata_key == "authorization"
-    with refused(Code.UNIMPLEMENTED, "no authentication"):
+    with refused(Code.FAILED_PRECONDITION, "no authentication"):
         await auth.get_o_auth2_metadata(auth_service_pb2.GetOAuth2MetadataRequest())

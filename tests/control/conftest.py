@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from alula.storage.address import Address
+
 from .world import Ticking, World, opened
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(tmp_path, Ticking()) as world:
+async def world(tmp_path: Path, address: Address) -> AsyncIterator[World]:
+    async with opened(tmp_path, Ticking(), address) as world:
         yield world

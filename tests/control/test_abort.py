@@ -163,5 +163,5 @@ async def test_a_late_cascade_spares_the_next_attempt(world: World) -> None:
     await world.again(ROOT)
     await world.actions.enqueue(root.id.run, child("x"))
     await world.actions.enqueue(root.id.run, child("x1", "x"))
-    await cascade.abort_below(world.database, world.clock, failed, "late")
+    await cascade.abort_below(world.database, world.clock, failed, cascade.Why("late"))
     assert await world.phases("x", "x1") == [Phase.QUEUED, Phase.QUEUED]

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,11 +17,11 @@ from alula.core.phase import TERMINAL, Phase
 from alula.core.project import Project
 from alula.storage import actions as store
 from alula.storage import runs
+from alula.storage.address import Address, SqliteFile
 from alula.storage.changes import Changes
-from alula.storage.database import Database, connect
-from alula.storage.migrate import migrate
+from alula.storage.database import Database
 
-from .world import World, build, child
+from .world import DOMAINS, World, build, child
 
 _NAMES = [ROOT, "x", "x1", "x2", "y"]
 _PARENTS = {"x": ROOT, "x1": "x", "x2": "x", "y": ROOT}
@@ -31,24 +30,28 @@ _VERBS = ["enqueue", "abort", "moved", "retry", "settle", "record", "stale"]
 Step = tuple[str, str, Phase, int, int]  # verb, action, phase, attempt, time
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, World]]:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[asyncio.Runner, World]]:
     home = tmp_path_factory.mktemp("agreement")
-    connection = connect(home / "alula.db")
-    migrate(connection)
-    connection.close()
+    address: Address = SqliteFile(home / "alula.db")
+    if request.param == "postgres":
+        address = request.getfixturevalue("postgres").fresh()
     changes = Changes()
     with asyncio.Runner() as runner:
+        runner.run(address.migrate())
         stack = AsyncExitStack()
-        database = runner.run(_open(stack, home / "alula.db", changes))
+        database = runner.run(_open(stack, address, changes))
         world = build(database, changes, Blobs(home / "objects"))
+        runner.run(world.projects.domains.seed(DOMAINS))
         runner.run(world.projects.create(Project("p", "p", "", {}, 0)))
         yield runner, world
         runner.run(stack.aclose())
 
 
-async def _open(stack: AsyncExitStack, path: Path, changes: Changes) -> Database:
-    return await stack.enter_async_context(Database(path, changes))
+async def _open(stack: AsyncExitStack, address: Address, changes: Changes) -> Database:
+    return await stack.enter_async_context(address.database(changes))
 
 
 _steps = st.tuples(

@@ -75,7 +75,7 @@ async def test_an_archived_project_takes_no_runs(eager: World) -> None:
 async def test_names_that_cannot_be(eager: World, name: str) -> None:
     with pytest.raises(Invalid, match=r"project\.id"):
         await eager.projects.create(Project(name, "t", "", {}, 0))
-    with pytest.raises(Invalid, match=r"project\.id"):
+    with pytest.raises(Invalid, match=r"project\.id|NUL"):  # PostgreSQL does not even look
         await eager.projects.require(name, "development")
 
 

@@ -5,7 +5,7 @@ import secrets
 from typing import Any
 
 import pytest
-from flyteidl2.task import task_definition_pb2, task_service_pb2
+from flyteidl2.task import run_pb2, task_definition_pb2, task_service_pb2
 
 from alula.core.errors import AlreadyExists, Invalid, NotFound
 from alula.core.ids import ROOT, RunId, TaskId
@@ -104,6 +104,11 @@ async def test_ids_that_are_no_uuid_tell_nothing(world: World, request_id: str) 
     assert len(names) == 3
 
 
+def _in(base: str) -> bytes:
+    """A RunSpec that says where the run's data goes."""
+    return run_pb2.RunSpec(run_base_dir=base).SerializeToString()
+
+
 @pytest.mark.parametrize("changes", [{"spec": spec("other")}, {"run_spec": b"\x08\x01"}, {"domain": "staging"}])
 async def test_one_id_for_two_requests_is_two_runs(world: World, changes: dict[str, Any]) -> None:
     first = await world.runs.create(creation("", request=_UUID), no_chance)
@@ -119,9 +124,9 @@ async def test_one_id_for_two_requests_is_two_runs(world: World, changes: dict[s
         ({"project": "missing"}, NotFound),
         ({"domain": "missing"}, NotFound),
         ({"task": TaskId("p", "development", "t", "v"), "spec": b""}, NotFound),
-        ({"base_dir": "s3://elsewhere/runs"}, Invalid),
-        ({"base_dir": "file:///tmp"}, Invalid),
-        ({"base_dir": "s3://alula/../x"}, Invalid),
+        ({"run_spec": _in("s3://elsewhere/runs")}, Invalid),
+        ({"run_spec": _in("file:///tmp")}, Invalid),
+        ({"run_spec": _in("s3://alula/../x")}, Invalid),
     ],
 )
 async def test_what_cannot_be_leaves_nothing(world: World, changes: dict[str, Any], error: type[Exception]) -> None:
@@ -133,7 +138,7 @@ async def test_what_cannot_be_leaves_nothing(world: World, changes: dict[str, An
 
 
 async def test_a_base_dir_of_ones_own(world: World) -> None:
-    root = await world.runs.create(creation("r1", base_dir="s3://alula/mine"), no_chance)
+    root = await world.runs.create(creation("r1", run_spec=_in("s3://alula/mine")), no_chance)
     assert root.output_uri == "s3://alula/mine/p/development/r1/a0/1"
 
 

@@ -13,18 +13,28 @@ from flyteidl2.task import task_definition_pb2
 from alula.base.clock import system_clock
 from alula.blobs.store import Blobs
 from alula.control.actions import Actions
+from alula.control.artifacts import Artifacts
 from alula.control.attempts import Attempts
+from alula.control.cache import Cache
+from alula.control.caching import Caching
+from alula.control.conditions import Conditions
+from alula.control.domains import Domains
+from alula.control.fires import Fires
 from alula.control.projects import Projects
 from alula.control.runs import Runs
+from alula.control.secrets import Secrets
+from alula.control.settings import ScopedSettings
 from alula.control.tasks import Tasks
+from alula.control.triggers import Triggers
 from alula.core.action import Action, Event, Kind, NewAction
 from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.phase import Phase
 from alula.core.project import Project
 from alula.core.run import Creation
+from alula.secrets.cipher import Cipher
+from alula.storage.address import Address, SqliteFile
 from alula.storage.changes import Changes
-from alula.storage.database import Database, connect
-from alula.storage.migrate import migrate
+from alula.storage.database import Database
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 DOMAINS = ("development", "staging")
@@ -103,10 +113,18 @@ class World:
     blobs: Blobs
     clock: Ticking
     projects: Projects
+    settings: ScopedSettings
+    secrets: Secrets
     tasks: Tasks
     actions: Actions
     attempts: Attempts
     runs: Runs
+    caching: Caching
+    conditions: Conditions
+    cache: Cache
+    artifacts: Artifacts
+    triggers: Triggers
+    fires: Fires
 
     async def start(self, *names: str, run: str = "r") -> Action:
         """A run with children of its root."""
@@ -148,29 +166,42 @@ def build(
     database: Database, changes: Changes, blobs: Blobs, *, create_missing: bool = False, clock: Ticking | None = None
 ) -> World:
     clock = clock or Ticking()
-    projects = Projects(database, clock, DOMAINS, create_missing)
+    projects = Projects(database, clock, Domains(database, clock), create_missing)
+    settings = ScopedSettings(database, clock, projects, blobs.bucket)
+    secrets = Secrets(database, clock, projects, Cipher([b"k" * 32]))
+    cache = Cache(database, blobs, clock)
     tasks = Tasks(database, clock)
+    runs = Runs(database, changes, blobs, settings, tasks, clock)
     return World(
         database=database,
         changes=changes,
         blobs=blobs,
         clock=clock,
         projects=projects,
+        settings=settings,
+        secrets=secrets,
         tasks=tasks,
         actions=Actions(database, changes, clock),
-        attempts=Attempts(database, clock),
-        runs=Runs(database, changes, blobs, projects, tasks, clock),
+        attempts=Attempts(database, clock, secrets),
+        runs=runs,
+        caching=Caching(database, cache, clock),
+        cache=cache,
+        artifacts=Artifacts(database, projects, clock),
+        conditions=Conditions(database, blobs, clock),
+        triggers=Triggers(database, projects, blobs, clock),
+        fires=Fires(database, runs, clock),
     )
 
 
 @asynccontextmanager
-async def opened(home: Path, clock: Ticking) -> AsyncIterator[World]:
-    """A new world below a folder, with one project to use."""
-    connection = connect(home / "alula.db")
-    migrate(connection)
-    connection.close()
+async def opened(home: Path, clock: Ticking, address: Address | None = None) -> AsyncIterator[World]:
+    """A new world below a folder, with one project to use; its database is elsewhere if ``address`` says so."""
+    if address is None:
+        address = SqliteFile(home / "alula.db")
+        await address.migrate()
     changes = Changes()
-    async with Database(home / "alula.db", changes) as database:
+    async with address.database(changes) as database:
         world = build(database, changes, Blobs(home / "objects"), clock=clock)
+        await world.projects.domains.seed(DOMAINS)
         await world.projects.create(Project("p", "p", "", {}, 0))
         yield world

@@ -77,7 +77,7 @@ def test_every_attempt_keeps_its_own_end_and_error() -> None:
 
 
 @pytest.mark.parametrize("late", [R, Q, S, A, F])
-def test_what_comes_after_the_end_changes_only_notes(late: Phase) -> None:
+def test_what_comes_after_the_end_changes_only_what_is_told_beside_it(late: Phase) -> None:
     note = Note(after(9), "late")
     failure = Failure("E", "")
     story = [event(1, Q), event(2, R), event(3, F, failure=failure)]
@@ -85,7 +85,7 @@ def test_what_comes_after_the_end_changes_only_notes(late: Phase) -> None:
     (before,), (found,) = attempts(story), attempts([*story, told])
     assert found.notes == (note,)
     assert (found.phase, found.end, found.failure, found.transitions) == (F, after(3), failure, before.transitions)
-    assert (found.output_uri, found.cluster, found.logged) == ("", "", False)
+    assert (found.output_uri, found.cluster, found.logged) == ("", "", True), "where a log is may be told late"
 
 
 @pytest.mark.parametrize("late", [Q, W, I])

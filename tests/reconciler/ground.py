@@ -88,6 +88,7 @@ class Ground:
         self.play = play
         self.started: Counter[str] = Counter()
         self.launches: list[Launch] = []
+        self.patience = 0.0  # of the conditions that a play asks
         self.most = 0  # processes that were running at once
         self.refusing: set[str] = set()
         self.broken: list[Exception] = []
@@ -126,6 +127,9 @@ class Ground:
 
     def running(self) -> int:
         return sum(seen.presence is Presence.RUNNING for seen in self._seen.values())
+
+    async def forget_log(self, name: str) -> bool:
+        return False
 
     async def observe(self, name: str) -> Observation | None:
         await asyncio.sleep(0)

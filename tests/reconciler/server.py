@@ -11,7 +11,7 @@ from alula.core.ids import ROOT, ActionId
 from alula.core.phase import Phase
 from alula.reconciler.loop import Reconciler
 from alula.reconciler.slots import Slots
-from alula.reconciler.step import Steps
+from alula.reconciler.step import Steps, Verbs
 from alula.storage import actions as store
 from alula.storage.changes import of_action
 from alula.storage.database import Tx
@@ -32,11 +32,15 @@ class Server:
     def __init__(self, world: World, ground: Ground) -> None:
         self.world = world
         self.ground = ground
+        self.queues: dict[str, int] = {}
 
     def reconciler(self, capacity: int = 16, *, attempts: Any = None, executor: Any = None) -> Reconciler:
         """A new one, that knows nothing but the rows."""
         verbs, machine = attempts or self.world.attempts, executor or self.ground
-        steps = Steps(verbs, machine, self.world.blobs, Slots(capacity), self.world.clock, {"SERVER": "here"})
+        rows = Verbs(verbs, self.world.caching, self.world.artifacts)
+        steps = Steps(
+            rows, machine, self.world.blobs, Slots(capacity, self.queues), self.world.clock, {"SERVER": "here"}
+        )
         return Reconciler(verbs, machine, self.world.changes, steps)
 
     @asynccontextmanager

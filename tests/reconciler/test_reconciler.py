@@ -241,7 +241,7 @@ async def test_outputs_that_are_missing(server: Server, writes_on: int, phase: P
 
 async def test_a_trace_is_nobodys_work(server: Server) -> None:
     root = await server.start()
-    trace = child("t", kind=Kind.TRACE, phase=Phase.RUNNING)
+    trace = child("t", kind=Kind.TRACE, hosted=False, phase=Phase.RUNNING)
     await server.world.actions.enqueue(root.run, trace)
     async with server.at_work():
         await server.end()

@@ -1,18 +1,51 @@
 """Rows for the tests of the storage."""
 
-from dataclasses import replace
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alula.core.action import Action, Kind, NewAction
 from alula.core.ids import ROOT, RunId
 from alula.core.run import Run
 from alula.storage import actions, runs, specs
-from alula.storage.database import Tx, connect
+from alula.storage.address import Address, SqliteFile
+from alula.storage.database import Tx
 from alula.storage.migrate import migrate
+from alula.storage.session import PostgresTx
+from alula.storage.session import connect as open_session
+from alula.storage.sqlite import SqliteTx, connect
+
+T = TypeVar("T")
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A transaction to use from tests that are no coroutines; what it writes is seen at once."""
+
+    runner: asyncio.Runner
+    tx: Tx
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+
+@contextmanager
+def staged(address: Address) -> Iterator[Stage]:
+    with asyncio.Runner() as runner:
+        if isinstance(address, SqliteFile):
+            file = connect(address.path)
+            yield Stage(runner, SqliteTx(file))
+            file.close()
+        else:
+            session = runner.run(open_session(address))
+            yield Stage(runner, PostgresTx(session))
+            runner.run(session.close())
 
 
 def after(seconds: float) -> datetime:

@@ -1,14 +1,14 @@
 """A database of one's own."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from alula.storage.address import Address
 from alula.storage.changes import Changes
 from alula.storage.database import Database
 
-from .builders import fresh
+from .builders import Stage, staged
 
 
 @pytest.fixture
@@ -17,11 +17,12 @@ def changes() -> Changes:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return fresh(tmp_path / "alula.db")
+def stage(address: Address) -> Iterator[Stage]:
+    with staged(address) as stage:
+        yield stage
 
 
 @pytest.fixture
-async def database(path: Path, changes: Changes) -> AsyncIterator[Database]:
-    async with Database(path, changes) as database:
+async def database(address: Address, changes: Changes) -> AsyncIterator[Database]:
+    async with address.database(changes) as database:
         yield database

@@ -11,6 +11,7 @@ from alula.core.run import Run
 from alula.storage import actions, runs, specs
 from alula.storage.changes import Changes
 from alula.storage.database import Database, Tx
+from alula.storage.sqlite import Sqlite
 
 _NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -30,7 +31,7 @@ async def _client(database: Database, number: int) -> None:
 
 
 async def _serve(path: Path) -> None:
-    async with Database(path, Changes()) as database, asyncio.TaskGroup() as clients:
+    async with Sqlite(path, Changes()) as database, asyncio.TaskGroup() as clients:
         for number in range(20):
             clients.create_task(_client(database, number))
 

@@ -79,8 +79,18 @@ async def test_a_slow_reader_costs_what_exists_not_what_happened(changes: Change
         for n in range(10_000):
             changes.publish([Change(1, f"c{n % 7}", "a0", Phase.QUEUED)])
         assert len(watch._pending) == 7
-        assert len(await watch.next()) == 7
+        assert len(await watch.next() or ()) == 7
         assert not watch._pending
+
+
+async def test_a_watch_that_lost_sight_is_told_so_once(changes: Changes) -> None:
+    with changes.watch(of_run(1)) as watch, changes.watch(of_action(2, "x")) as other:
+        changes.publish([_ROOT])
+        changes.lose()
+        assert await watch.next() is None
+        assert await other.next() is None
+        changes.publish([_CHILD])
+        assert await watch.next() == {_CHILD}
 
 
 async def test_a_reader_who_gave_up_waiting_loses_nothing(changes: Changes) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alula.storage.database import connect
 from alula.storage.migrate import migrate
+from alula.storage.sqlite import connect
 
 from .builders import fresh
 

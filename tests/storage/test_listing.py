@@ -1,12 +1,10 @@
 """Pages of rows, against a naive model; what is refused; and that pages stay right while rows change."""
 
-import asyncio
 import base64
 import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +18,11 @@ from alula.core.pages import Test as By
 from alula.core.project import Project
 from alula.core.run import RunScope
 from alula.storage import actions, projects, runs
-from alula.storage.database import Tx, connect
+from alula.storage.address import Address, SqliteFile
+from alula.storage.database import Tx
+from tests.postgres import run
 
-from .builders import NOW, add_action, add_run, after, fresh, new
+from .builders import NOW, Stage, add_action, add_run, after, new, staged
 
 _WORDS = ["", "a", "ab", "A", "aB", "100%", "100x", "a_b", "axb", "%", "_", "b%", "\u00e4", "a'b", '"; --']
 _TEXTS: dict[str, Callable[[Action], str]] = {
@@ -60,12 +60,12 @@ def _lower(text: str) -> str:
 class Crowd:
     """A run with sixty actions of all sorts."""
 
-    tx: Tx
+    stage: Stage
     run: int
     rows: tuple[Action, ...]
 
     def page(self, asked: Page) -> tuple[list[Action], str]:
-        return asyncio.run(runs.page_of_actions(self.tx, self.run, asked))
+        return self.stage.run(runs.page_of_actions(self.stage.tx, self.run, asked))
 
     def all(self, limit: int = 7, where: tuple[Where, ...] = (), order: tuple[Order, ...] = ()) -> list[Action]:
         """Every page, one after the other."""
@@ -80,7 +80,8 @@ class Crowd:
                 return found
 
 
-async def _build(tx: Tx) -> Crowd:
+async def _build(stage: Stage) -> Crowd:
+    tx = stage.tx
     chance = random.Random(5)
     run = await add_run(tx, "r")
     for n in range(60):
@@ -93,14 +94,17 @@ async def _build(tx: Tx) -> Crowd:
             "UPDATE actions SET phase = :phase, attempt = :attempt WHERE run = :run AND name = :name", where
         )
     await add_action(tx, await add_run(tx, "other"), new("stranger"))
-    return Crowd(tx, run, tuple(await actions.changed_after(tx, run, -1, 1000)))
+    return Crowd(stage, run, tuple(await actions.changed_after(tx, run, -1, 1000)))
 
 
-@pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
-    connection = connect(fresh(tmp_path_factory.mktemp("listing") / "alula.db"))
-    yield asyncio.run(_build(Tx(connection)))
-    connection.close()
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
+    address: Address = SqliteFile(tmp_path_factory.mktemp("listing") / "alula.db")
+    if request.param == "postgres":
+        address = request.getfixturevalue("postgres").empty()
+    run(address.migrate())
+    with staged(address) as stage:
+        yield stage.run(_build(stage))
 
 
 _text_wheres = st.one_of(
@@ -118,7 +122,7 @@ _text_wheres = st.one_of(
     ),
     st.builds(
         Where,
-        st.sampled_from(["action_group", "task_name"]),
+        st.sampled_from(["action_group", "task_name", "phase"]),
         st.sampled_from([By.EXISTS, By.NOT_EXISTS]),
         st.just(()),
     ),
@@ -186,19 +190,17 @@ def test_pages_are_what_the_model_says(
     ("value", "names"),
     [("100%", {"100%", "b100%"}), ("a_b", {"a_b"}), ("%", {"100%", "b100%", "%"}), ("_", {"a_b"}), ("\\", set())],
 )
-def test_wildcards_are_characters(value: str, names: set[str], tmp_path: Path) -> None:
-    connection = connect(fresh(tmp_path / "alula.db"))
+def test_wildcards_are_characters(value: str, names: set[str], stage: Stage) -> None:
+    tx = stage.tx
 
     async def build_and_ask() -> set[str]:
-        tx = Tx(connection)
         run = await add_run(tx, "r")
         for name in ("100%", "100x", "a_b", "axb", "b100%", "%", "a0b"):
             await add_action(tx, run, new(name))
         page, _ = await runs.page_of_actions(tx, run, Page(where=(Where("name", By.CONTAINS, (value,)),)))
         return {row.id.name for row in page}
 
-    assert asyncio.run(build_and_ask()) == names
-    connection.close()
+    assert stage.run(build_and_ask()) == names
 
 
 @pytest.mark.parametrize(("limit", "size"), [(0, 50), (1, 1), (49, 49), (61, 61), (200, 61)])
@@ -221,6 +223,8 @@ def test_limits(crowd: Crowd, limit: int, size: int) -> None:
         (Page(where=(Where("phase", By.EQUAL, ("running",)),)), "does not fit"),
         (Page(where=(Where("phase", By.VALUE_IN, ("1", "x")),)), "does not fit"),
         (Page(where=(Where("phase", By.EQUAL, ("9" * 30,)),)), "does not fit"),
+        (Page(where=(Where("name", By.EQUAL, ("a\0",)),)), "does not fit"),
+        (Page(where=(Where("name", By.CONTAINS, ("\udfff",)),)), "does not fit"),
         (Page(where=(Where("created_at", By.EQUAL, ("yesterday",)),)), "does not fit"),
     ],
 )
@@ -246,7 +250,7 @@ def test_what_is_no_token(crowd: Crowd, token: str) -> None:
         crowd.page(Page(limit=5, token=token))
 
 
-@pytest.mark.parametrize("last", ["\ud800", 2**80, 1.5, None, [1], {}])
+@pytest.mark.parametrize("last", ["\ud800", "a\0", 2**80, 1.5, None, [1], {}, 7, True])
 def test_a_forged_token(crowd: Crowd, last: object) -> None:
     _, token = crowd.page(Page(limit=5))
     values = json.loads(base64.urlsafe_b64decode(token))
@@ -277,13 +281,12 @@ def test_tokens_of_another_order_are_refused(crowd: Crowd) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("descending", [False, True])
-def test_pages_stay_right_while_rows_change(tmp_path: Path, seed: int, descending: bool) -> None:
+def test_pages_stay_right_while_rows_change(stage: Stage, seed: int, descending: bool) -> None:
     """Rows are added and change between the pages: those that were there all along are told of once each."""
-    connection = connect(fresh(tmp_path / "alula.db"))
     chance = random.Random(seed)
+    tx = stage.tx
 
     async def work() -> tuple[list[str], set[str], set[str]]:
-        tx = Tx(connection)
         run = await add_run(tx, "r", after(50))
         there = {"a0"}
         for n in range(60):
@@ -303,19 +306,17 @@ def test_pages_stay_right_while_rows_change(tmp_path: Path, seed: int, descendin
                 await add_action(tx, run, new(name), after(chance.randrange(100)))
             await tx.execute("UPDATE actions SET phase = :p, updated_at = updated_at + 1", {"p": chance.randint(1, 10)})
 
-    found, there, added = asyncio.run(work())
-    connection.close()
+    found, there, added = stage.run(work())
     assert len(found) == len(set(found)), "told twice"
     assert there <= set(found) <= there | added
 
 
-def test_runs_that_differ_only_in_where_they_are(tmp_path: Path) -> None:
+def test_runs_that_differ_only_in_where_they_are(stage: Stage) -> None:
     """The same name at the same microsecond in six places is six runs."""
-    connection = connect(fresh(tmp_path / "alula.db"))
     places = {(p, d) for p in ("p", "q") for d in ("development", "staging", "production")}
 
     async def work(order: tuple[Order, ...]) -> list[tuple[str, str]]:
-        tx, found, token = Tx(connection), [], ""
+        tx, found, token = stage.tx, [], ""
         while True:
             page, token = await runs.page(tx, RunScope(), Page(limit=1, token=token, order=order))
             found += [(row.id.run.project, row.id.run.domain) for row in page]
@@ -324,27 +325,25 @@ def test_runs_that_differ_only_in_where_they_are(tmp_path: Path) -> None:
 
     async def build() -> None:
         for project, domain in places:
-            await add_run(Tx(connection), "same", NOW, project=project, domain=domain)
+            await add_run(stage.tx, "same", NOW, project=project, domain=domain)
 
-    asyncio.run(build())
+    stage.run(build())
     for order in [(), (Order("name", descending=False),), (Order("phase", descending=True),)]:
-        found = asyncio.run(work(order))
+        found = stage.run(work(order))
         assert sorted(found) == sorted(places)
-    connection.close()
 
 
-def test_scopes_of_runs(tmp_path: Path) -> None:
-    connection = connect(fresh(tmp_path / "alula.db"))
+def test_scopes_of_runs(stage: Stage) -> None:
 
     async def names(tx: Tx, scope: RunScope) -> list[str]:
         page, _ = await runs.page(tx, scope, Page(order=(Order("name", descending=False),)))
         return [row.id.run.name for row in page]
 
     async def work() -> None:
-        tx = Tx(connection)
+        tx = stage.tx
         for name, project, task in (("r1", "p", "t1"), ("r2", "p", "t2"), ("r3", "q", "t1")):
             key = await add_run(tx, name, project=project)
-            await tx.execute("UPDATE actions SET task_name = :task WHERE run = :run", {"task": task, "run": key})
+            await tx.execute("UPDATE runs SET task_name = :task WHERE key = :run", {"task": task, "run": key})
         await add_action(tx, key, new("child"))
         await tx.execute("UPDATE actions SET phase = 9 WHERE name = 'child'")
         assert await names(tx, RunScope()) == ["r1", "r2", "r3"], "children are no runs"
@@ -354,15 +353,13 @@ def test_scopes_of_runs(tmp_path: Path) -> None:
         assert await names(tx, RunScope(project="p", task_name="t1")) == ["r1"]
         assert await names(tx, RunScope(paused=True)) == ["r3"]
 
-    asyncio.run(work())
-    connection.close()
+    stage.run(work())
 
 
-def test_archived_projects_are_listed_only_if_asked_for(tmp_path: Path) -> None:
-    connection = connect(fresh(tmp_path / "alula.db"))
+def test_archived_projects_are_listed_only_if_asked_for(stage: Stage) -> None:
 
     async def work() -> None:
-        tx = Tx(connection)
+        tx = stage.tx
         for name, state in (("live", 0), ("archived", 1)):
             assert await projects.insert(tx, Project(name, name, "", {"k": "v"}, state), NOW)
             assert not await projects.insert(tx, Project(name, "other", "", {}, state), NOW), "it is there"
@@ -371,5 +368,4 @@ def test_archived_projects_are_listed_only_if_asked_for(tmp_path: Path) -> None:
         page, _ = await projects.page(tx, Page(where=(Where("state", By.EQUAL, ("1",)),)))
         assert [p.name for p in page] == ["archived"]
 
-    asyncio.run(work())
-    connection.close()
+    stage.run(work())

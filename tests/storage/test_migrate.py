@@ -7,8 +7,8 @@ import pytest
 
 from alula.core.errors import Conflict
 from alula.storage import migrate as module
-from alula.storage.database import connect
 from alula.storage.migrate import migrate
+from alula.storage.sqlite import connect
 
 
 def _schema(connection: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ from flyteidl2.actions import actions_service_pb2 as pb
 from flyteidl2.workflow import state_service_pb2
 
 from alula.control.actions import Actions
+from alula.control.attempts import Attempts
+from alula.control.conditions import Conditions
 from alula.control.data import Data
 from alula.rpc.service import Context
 from alula.wire import actions as wire
@@ -15,9 +17,12 @@ from alula.wire import ids
 class ActionsService:
     """Children of an action."""
 
-    def __init__(self, actions: Actions, data: Data) -> None:
+    def __init__(self, actions: Actions, data: Data, conditions: Conditions, attempts: Attempts, user: str) -> None:
         self._actions = actions
         self._data = data
+        self._conditions = conditions
+        self._attempts = attempts
+        self._user = user
 
     async def enqueue(self, request: pb.EnqueueRequest, context: Context) -> pb.EnqueueResponse:
         new = await self._data.with_reason(wire.new_action(request.action))
@@ -35,5 +40,14 @@ class ActionsService:
                 yield pb.WatchForUpdatesResponse(action_update=wire.update_message(child, parent.run.org))
 
     async def abort(self, request: pb.AbortRequest, context: Context) -> pb.AbortResponse:
-        await self._actions.abort(ids.action(request.action_id), request.reason)
+        await self._actions.abort(ids.action(request.action_id), request.reason, self._user)
         return pb.AbortResponse()
+
+    async def signal(self, request: pb.SignalRequest, context: Context) -> pb.SignalResponse:
+        by = wire.subject(request.signalled_by) or self._user
+        await self._conditions.signal(ids.action(request.action_id), request.value.SerializeToString(), by)
+        return pb.SignalResponse()
+
+    async def update(self, request: pb.UpdateRequest, context: Context) -> pb.UpdateResponse:
+        await self._attempts.record([wire.update_event(request)])
+        return pb.UpdateResponse()

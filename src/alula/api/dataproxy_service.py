@@ -7,6 +7,7 @@ from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
 
 from alula.control.data import Data, Sign
 from alula.control.logs import Logs
+from alula.control.triggers import Triggers
 from alula.core.errors import Invalid
 from alula.rpc.service import Context
 from alula.wire import actions as wire_actions
@@ -19,9 +20,10 @@ SignFor = Callable[[str], Sign]  # the host a caller used -> URLs that this call
 class DataProxyService:
     """Inputs, outputs, uploads, downloads and logs."""
 
-    def __init__(self, data: Data, logs: Logs, sign_for: SignFor) -> None:
+    def __init__(self, data: Data, logs: Logs, triggers: Triggers, sign_for: SignFor) -> None:
         self._data = data
         self._logs = logs
+        self._triggers = triggers
         self._sign_for = sign_for
 
     def _sign(self, context: Context) -> Sign:
@@ -40,7 +42,8 @@ class DataProxyService:
             case "task_id":
                 spec = await self._data.task_spec(ids.task(request.task_id))
             case "trigger_name":
-                raise Invalid("trigger_name: triggers are not served by this version of alula yet")
+                trigger = await self._triggers.get(ids.trigger(request.trigger_name))
+                spec = await self._data.task_spec(trigger.launches)
         inputs = request.inputs.SerializeToString(deterministic=True)
         uri, content = await self._data.put_inputs(project, domain, inputs, spec, request.base_dir)
         return wire.inputs_message(uri, content)

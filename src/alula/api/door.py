@@ -1,14 +1,17 @@
 """What is in front of everything: who may speak to a server on the loopback interface, and what is no rpc."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
+from alula.api.auth_metadata_service import NO_AUTHENTICATION
+from alula.core import ingress
 from alula.core.errors import DomainError
 from alula.rpc.asgi import Asgi, Receive, Scope, Send
 
 Check = Callable[[], Awaitable[None]]
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+_POLICY_VIOLATION = 1008  # of the WebSocket protocol
+_METADATA = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 _NO_CONSOLE = (
     "alula has no console yet. Look at runs with the CLI: flyte get run NAME, flyte get logs NAME, "
     "or runs-client list-actions"
@@ -19,42 +22,43 @@ class Guard:
     """Refuses what a web page elsewhere can make a browser send here.
 
     A page that rebinds its own name to this address is told by its Host; one that posts across origins, by its Origin.
+    Requests for apps, which have names of their own below `.localhost`, go to ``apps``.
     """
 
-    def __init__(self, app: Asgi) -> None:
+    def __init__(self, app: Asgi, apps: Asgi) -> None:
         self._app = app
+        self._apps = apps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = _refusal(scope) if scope["type"] == "http" else None
-        if refusal is None:
-            await self._app(scope, receive, send)
-        else:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        app = ingress.address(host, path)
+        refusal = _refusal(host, origin, own_origin=app is not None and not app.prefix)
+        if scope["type"] == "websocket" and (refusal is not None or app is None):
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        elif refusal is not None:
             await respond(send, 403, "permission_denied", refusal)
+        else:
+            await (self._app if app is None else self._apps)(scope, receive, send)
 
 
-def _refusal(scope: Scope) -> str | None:
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
-    host = headers.get(b"host", "")
-    if _name(host) not in _LOOPBACK:
+def _refusal(host: str, origin: str | None, *, own_origin: bool) -> str | None:
+    """Why a request is refused. ``own_origin``: it is for an app, by a name that is the app's alone."""
+    if not own_origin and ingress.name_of(host) not in ingress.LOOPBACK:
         return f"host {host!r} is not served: this server answers on localhost only"
-    origin = headers.get(b"origin")
-    if origin is not None and origin.partition("://")[2] != host:
-        return f"requests from {origin!r} are not served: only pages of this server itself may call it"
-    return None
-
-
-def _name(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0].lower()
+    if origin is None or origin.partition("://")[2] == host or (own_origin and ingress.friendly(origin)):
+        return None
+    return f"requests from {origin!r} are not served: only pages of this server itself may call it"
 
 
 class Plain:
-    """What is no rpc: health, readiness, and (all the rest) objects."""
+    """What is no rpc: health, readiness, ``doors`` by the start of their paths, and (all the rest) objects."""
 
-    def __init__(self, objects: Asgi, ready: Check) -> None:
+    def __init__(self, objects: Asgi, ready: Check, doors: Mapping[str, Asgi]) -> None:
         self._objects = objects
         self._ready = ready
+        self._doors = doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -62,6 +66,10 @@ class Plain:
             await respond(send, 200, "ok", "alula is alive")
         elif path == "/readyz":
             await self._answer_ready(send)
+        elif door := next((door for start, door in self._doors.items() if path.startswith(start)), None):
+            await door(scope, receive, send)
+        elif path in _METADATA:
+            await respond(send, 404, "not_found", NO_AUTHENTICATION)
         elif path == "/v2" or path.startswith("/v2/") or (path == "/" and not _signed(scope)):
             await respond(send, 404 if path != "/" else 200, "no_console", _NO_CONSOLE)
         else:

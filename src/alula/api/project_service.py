@@ -23,9 +23,11 @@ class ProjectService:
 
     async def get_project(self, request: pb.GetProjectRequest, context: Context) -> pb.GetProjectResponse:
         project = await self._projects.get(request.id)
-        return pb.GetProjectResponse(project=wire.message(project, self._projects.domains, request.org))
+        domains = await self._projects.domains.every()
+        return pb.GetProjectResponse(project=wire.message(project, domains, request.org))
 
     async def list_projects(self, request: pb.ListProjectsRequest, context: Context) -> pb.ListProjectsResponse:
         page, token = await self._projects.page(wire.page(request))
-        projects = [wire.message(project, self._projects.domains, request.org) for project in page]
+        domains = await self._projects.domains.every()
+        projects = [wire.message(project, domains, request.org) for project in page]
         return pb.ListProjectsResponse(projects=pb.Projects(projects=projects, token=token))

@@ -13,9 +13,10 @@ from alula.wire import ids
 class QueueService:
     """The queue."""
 
-    def __init__(self, actions: Actions, data: Data) -> None:
+    def __init__(self, actions: Actions, data: Data, user: str) -> None:
         self._actions = actions
         self._data = data
+        self._user = user
 
     async def enqueue_action(self, request: pb.EnqueueActionRequest, context: Context) -> pb.EnqueueActionResponse:
         new = await self._data.with_reason(wire.new_action(request))
@@ -23,11 +24,11 @@ class QueueService:
         return pb.EnqueueActionResponse()
 
     async def abort_queued_run(self, request: pb.AbortQueuedRunRequest, context: Context) -> pb.AbortQueuedRunResponse:
-        await self._actions.abort(ActionId(ids.run(request.run_id), ROOT), request.reason)
+        await self._actions.abort(ActionId(ids.run(request.run_id), ROOT), request.reason, self._user)
         return pb.AbortQueuedRunResponse()
 
     async def abort_queued_action(
         self, request: pb.AbortQueuedActionRequest, context: Context
     ) -> pb.AbortQueuedActionResponse:
-        await self._actions.abort(ids.action(request.action_id), request.reason)
+        await self._actions.abort(ids.action(request.action_id), request.reason, self._user)
         return pb.AbortQueuedActionResponse()

@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator
 from flyteidl2.workflow import run_service_pb2 as pb
 
 from alula.control.actions import Actions
+from alula.control.conditions import Conditions
 from alula.control.data import Data
+from alula.control.groups import Groups
 from alula.control.runs import Runs
 from alula.core.errors import NotFound
 from alula.core.ids import ROOT, ActionId
 from alula.rpc.service import Context
 from alula.wire import actions as wire_actions
+from alula.wire import conditions as wire_conditions
 from alula.wire import filters, ids, pages
+from alula.wire import groups as wire_groups
 from alula.wire import runs as wire
 
 _RANDOM = random.Random()  # noqa: S311 - names have to differ, not to be secret; reading the system's costs 50 us
@@ -21,23 +25,33 @@ _RANDOM = random.Random()  # noqa: S311 - names have to differ, not to be secret
 class RunService:
     """Runs and their actions, for clients."""
 
-    def __init__(self, runs: Runs, actions: Actions, data: Data) -> None:
+    def __init__(
+        self, runs: Runs, actions: Actions, data: Data, conditions: Conditions, groups: Groups, user: str
+    ) -> None:
         self._runs = runs
         self._actions = actions
         self._data = data
+        self._conditions = conditions
+        self._groups = groups
+        self._user = user
 
     async def create_run(self, request: pb.CreateRunRequest, context: Context) -> pb.CreateRunResponse:
-        creation = wire.creation(request, context.headers.get("x-request-id", ""))
+        creation = wire.creation(request, context.headers.get("x-request-id", ""), self._user)
         root = await self._runs.create(creation, _RANDOM.randbytes)
         return pb.CreateRunResponse(run=wire.message(root, creation.org))
 
     async def abort_run(self, request: pb.AbortRunRequest, context: Context) -> pb.AbortRunResponse:
-        await self._actions.abort(ActionId(ids.run(request.run_id), ROOT), request.reason)
+        await self._actions.abort(ActionId(ids.run(request.run_id), ROOT), request.reason, self._user)
         return pb.AbortRunResponse()
 
     async def abort_action(self, request: pb.AbortActionRequest, context: Context) -> pb.AbortActionResponse:
-        await self._actions.abort(ids.action(request.action_id), request.reason)
+        await self._actions.abort(ids.action(request.action_id), request.reason, self._user)
         return pb.AbortActionResponse()
+
+    async def signal_event(self, request: pb.SignalEventRequest, context: Context) -> pb.SignalEventResponse:
+        value = wire_conditions.answer(request.payload)
+        await self._conditions.signal(ids.action(request.action_id), value, self._user)
+        return pb.SignalEventResponse()
 
     async def get_run_details(self, request: pb.GetRunDetailsRequest, context: Context) -> pb.GetRunDetailsResponse:
         run = await self._runs.get(ids.run(request.run_id))
@@ -99,18 +113,19 @@ class RunService:
     async def watch_actions(
         self, request: pb.WatchActionsRequest, context: Context
     ) -> AsyncIterator[pb.WatchActionsResponse]:
-        visible = filters.visible(request.filter)
-        async for changed in self._actions.watch_tree(ids.run(request.run_id)):
-            enriched = filters.enriched(changed, visible, request.run_id.org)
-            yield pb.WatchActionsResponse(enriched_actions=enriched)
+        sieve = filters.sieve(request.filter)
+        async for message in self._actions.watch_tree(ids.run(request.run_id), request.run_id.org, sieve):
+            yield message
+
+    async def watch_groups(
+        self, request: pb.WatchGroupsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchGroupsResponse]:
+        async for told in self._groups.watch(wire_groups.scope(request)):
+            groups = [*map(wire_groups.message, told.groups), *map(wire_groups.gone, told.gone)]
+            yield pb.WatchGroupsResponse(task_groups=groups, sentinel=told.whole)
 
     async def watch_cluster_events(
         self, request: pb.WatchClusterEventsRequest, context: Context
     ) -> AsyncIterator[pb.WatchClusterEventsResponse]:
-        told = 0
-        async for details in self._actions.watch(ids.action(request.id)):
-            notes = [n for a in details.attempts if a.number == request.attempt for n in a.notes]
-            if len(notes) > told:
-                events = [wire_actions.cluster_event(note) for note in notes[told:]]
-                yield pb.WatchClusterEventsResponse(cluster_events=events)
-                told = len(notes)
+        async for notes in self._actions.watch_notes(ids.action(request.id), request.attempt):
+            yield pb.WatchClusterEventsResponse(cluster_events=[wire_actions.cluster_event(note) for note in notes])

@@ -5,20 +5,21 @@ from flyteidl2.task import task_service_pb2 as pb
 from alula.control.projects import Projects
 from alula.control.tasks import Tasks
 from alula.rpc.service import Context
+from alula.wire import deployments as wire
 from alula.wire import ids, pages
-from alula.wire import tasks as wire
 
 
 class TaskService:
     """Deployed tasks."""
 
-    def __init__(self, tasks: Tasks, projects: Projects) -> None:
+    def __init__(self, tasks: Tasks, projects: Projects, user: str) -> None:
         self._tasks = tasks
         self._projects = projects
+        self._user = user
 
     async def deploy_task(self, request: pb.DeployTaskRequest, context: Context) -> pb.DeployTaskResponse:
         await self._projects.require(request.task_id.project, request.task_id.domain)
-        await self._tasks.deploy(request)
+        await self._tasks.deploy(request, self._user)
         return pb.DeployTaskResponse()
 
     async def get_task_details(self, request: pb.GetTaskDetailsRequest, context: Context) -> pb.GetTaskDetailsResponse:
@@ -26,11 +27,14 @@ class TaskService:
         return pb.GetTaskDetailsResponse(details=wire.details_message(task, spec, request.task_id.org))
 
     async def list_tasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
-        page, token, total = await self._tasks.page_of_latest(wire.scope(request), pages.page(request.request))
-        counts = pb.ListTasksResponse.ListTasksMetadata(total=total, filtered_total=total)
-        return pb.ListTasksResponse(tasks=[wire.task_message(t, t.org) for t in page], token=token, metadata=counts)
+        page, token, counts = await self._tasks.page_of_latest(wire.scope(request), pages.page(request.request))
+        total, filtered = counts
+        metadata = pb.ListTasksResponse.ListTasksMetadata(total=total, filtered_total=filtered)
+        return pb.ListTasksResponse(
+            tasks=[wire.message(listed, listed.task.org) for listed in page], token=token, metadata=metadata
+        )
 
     async def list_versions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:
-        scope = wire.name_scope(request.task_name)
-        page, token = await self._tasks.page_of_versions(scope, pages.page(request.request))
-        return pb.ListVersionsResponse(versions=[wire.version_message(task) for task in page], token=token)
+        name = request.task_name
+        page, token = await self._tasks.page_of_versions(wire.name_scope(name), pages.page(request.request))
+        return pb.ListVersionsResponse(versions=[wire.version_message(one, name.org) for one in page], token=token)

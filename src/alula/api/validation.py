@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from alula.core.errors import Invalid
 
 _ORG_FIELDS = frozenset({"org", "organization"})
+_ORG_MESSAGE = "flyteidl2.common.OrgIdentifier"
 _LARGE = 16 * 1024  # bytes; from here on the literals, for which there are no rules, are left out (stack.md 2)
 _LITERALS = "inputs"
 _MOST = 10  # violations told at once
@@ -61,7 +62,8 @@ def _plan(kind: Descriptor) -> _Plan:
 def _plan_below(kind: Descriptor, above: frozenset[str]) -> _Plan:
     if kind.full_name in above:
         return _Plan((), ())
-    own = tuple(f.name for f in kind.fields if f.name in _ORG_FIELDS and f.type == FieldDescriptor.TYPE_STRING)
+    named = {"name"} if kind.full_name == _ORG_MESSAGE else _ORG_FIELDS
+    own = tuple(f.name for f in kind.fields if f.name in named and f.type == FieldDescriptor.TYPE_STRING)
     below = []
     for field in kind.fields:
         if field.message_type is not None and not field.message_type.GetOptions().map_entry:

@@ -14,6 +14,7 @@ from alula.blobs.store import Blobs
 from alula.blobs.uri import parse
 from alula.control.data import Sign
 from alula.core.errors import Conflict
+from alula.secrets.cipher import Cipher, keys
 
 
 def credentials(path: Path) -> Credentials:
@@ -37,6 +38,15 @@ def credentials(path: Path) -> Credentials:
         raise Conflict(
             f"{path} does not hold this server's keys: put it back, or name another folder with --home"
         ) from None
+
+
+def cipher(home: Path) -> Cipher:
+    """What secrets are encrypted with: the keys in ``ALULA_SECRET_KEY``, then those kept in the home.
+
+    Raises:
+        Conflict: one of them is no key.
+    """
+    return Cipher(keys(home / "keys" / "secret", os.environ.get("ALULA_SECRET_KEY", "")))
 
 
 def signer(blobs: Blobs, keys: Credentials) -> SignFor:

@@ -5,26 +5,37 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from alula.api.apps_proxy import AppsProxy
+from alula.api.deletions import PREFIX as DELETIONS
+from alula.api.deletions import Deletions
 from alula.api.door import Check, Guard, Plain
 from alula.api.objects import ObjectsDoor
 from alula.app.control import Control, build_control
-from alula.app.keys import credentials, signer, surroundings
+from alula.app.keys import cipher, credentials, signer, surroundings
 from alula.app.services import application
+from alula.app.telling import callbacks, outbox
 from alula.base.clock import system_clock
 from alula.base.settings import Settings
 from alula.blobs.folder import Folder
 from alula.blobs.store import Blobs
+from alula.control.app_logs import AppLogs
+from alula.control.traffic import Traffic
+from alula.core import callback
 from alula.core.errors import DomainError, NotFound
 from alula.core.project import Project
+from alula.executors.process.apps import AppProcesses
 from alula.executors.process.executor import ProcessExecutor
+from alula.reconciler.apps import AppLoop
 from alula.reconciler.loop import Reconciler
 from alula.reconciler.slots import Slots
-from alula.reconciler.step import Steps
+from alula.reconciler.step import Steps, Verbs
 from alula.rpc.server import Server
+from alula.scheduler.loop import Scheduler
 from alula.storage import heartbeat
+from alula.storage.address import SqliteFile
 from alula.storage.changes import Changes
-from alula.storage.database import Database, connect
-from alula.storage.migrate import migrate
+from alula.storage.database import Database
+from alula.wire.apps import Place
 
 BUCKET = "alula"
 Loop = Callable[[], Awaitable[None]]
@@ -40,26 +51,34 @@ async def serve(
         Unavailable: another server uses this home, or its disk cannot be written.
     """
     home = settings.home
-    connection = connect(home / "alula.db")
-    migrate(connection)
-    connection.close()
+    address = SqliteFile(home / "alula.db")
+    await address.migrate()
     changes = Changes()
     folder = Folder(home / "objects", BUCKET)
     blobs = Blobs(folder)
     keys = credentials(home / "keys.json")
     executor = ProcessExecutor(home / "executor", mode=settings.mode, fetch=_reader(blobs))
-    async with Database(home / "alula.db", changes) as database, executor:
-        control = build_control(settings, database, changes, blobs, executor)
+    processes = AppProcesses(home / "apps")
+    async with address.database(changes) as database, executor, processes:
+        control = build_control(settings, database, changes, blobs, executor, cipher(home))
         await _seed(settings, control)
         around = surroundings(settings.ports[0], keys)
-        steps = Steps(control.attempts, executor, blobs, Slots(settings.slots), system_clock, around)
+        verbs = Verbs(control.attempts, control.caching, control.artifacts)
+        steps = Steps(verbs, executor, blobs, Slots(settings.slots, settings.queues), system_clock, around)
         reconciler = Reconciler(control.attempts, executor, changes, steps)
+        scheduler = Scheduler(control.fires, changes, system_clock)
         objects = ObjectsDoor(folder, keys, system_clock)
         objects.sweep()
-        plain = Plain(objects, _readiness(database, blobs))
-        app = application(settings, control, signer(blobs, keys), plain)
-        server = Server(app, listeners, front=Guard(app))
-        async with _beside([reconciler.run], stop):
+        traffic = Traffic()
+        place = Place(around, settings.ports[0], blobs.join("apps"))
+        app_loop = AppLoop(control.serving, traffic, processes, place)
+        app_logs = AppLogs(control.apps, control.serving, processes)
+        doors = {DELETIONS: Deletions(control.retention), callback.PATH: callbacks(control.conditions, keys.secret)}
+        plain = Plain(objects, _readiness(database, blobs), doors)
+        app = application(settings, control, app_logs, signer(blobs, keys), plain)
+        server = Server(app, listeners, front=Guard(app, AppsProxy(control.apps, traffic, settings.ports[0])))
+        telling = outbox(settings, database, changes, keys.secret)
+        async with _beside([control.retention.run, reconciler.run, scheduler.run, app_loop.run, telling.run], stop):
             serving = asyncio.create_task(server.run(stop))
             started.set()
             await serving
@@ -83,6 +102,7 @@ async def _beside(loops: Sequence[Loop], stop: asyncio.Event) -> AsyncIterator[N
 
 
 async def _seed(settings: Settings, control: Control) -> None:
+    await control.domains.seed(settings.domains)
     try:
         await control.projects.get(settings.project)
     except NotFound:

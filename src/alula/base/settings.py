@@ -1,26 +1,230 @@
-"""What a server is told when it is started."""
+"""What a server is told when it is started: one section of the configuration file for each class.
 
-from dataclasses import dataclass
+A field's annotation says what is allowed and, in words, what it means: the file is checked against it, and the printed
+reference is made from it (`app/config.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval, MinLen
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, ValidationInfo
+    from pydantic_core import CoreSchema
 
 DOMAINS = ("development", "staging", "production")
+Role = Literal["api", "reconciler", "scheduler", "notifier", "apps", "retention"]
+ROLES: tuple[Role, ...] = ("api", "reconciler", "scheduler", "notifier", "apps", "retention")
+PORTS = (30080, 8090)  # where `flyte create config --devbox` looks, and upstream's own
+
+
+class Secret(str):
+    """A text that is never printed. In a file it is where to find it: ``{ env = "NAME" }`` or ``{ file = "PATH" }``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(...)" if self else "Secret()"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, __: "GetCoreSchemaHandler") -> "CoreSchema":
+        from pydantic_core import core_schema
+
+        return core_schema.with_info_plain_validator_function(cls._found)
+
+    @classmethod
+    def _found(cls, value: Any, info: "ValidationInfo") -> "Secret":
+        import os
+
+        match value:
+            case {"env": str(name), **rest} if not rest:
+                if not os.environ.get(name):
+                    raise ValueError(f"the environment variable {name} is not set")
+                return cls(os.environ[name])
+            case {"file": str(name), **rest} if not rest:
+                path = (info.context or {}).get("folder", Path()) / Path(name).expanduser()
+                try:
+                    return cls(path.read_text().strip())
+                except (OSError, ValueError) as error:
+                    raise ValueError(f"{path} cannot be read ({type(error).__name__})") from None
+        raise ValueError('say where it is: { env = "NAME" } or { file = "PATH" }')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Which parts of the server this process runs, and where it is reached."""
+
+    home: Annotated[Path, "The folder for keys, tasks, logs and, unless told otherwise, database and objects."] = Path(
+        "~/.alula"
+    )
+    name: Annotated[
+        str, "Of this replica. Replicas that share a home need one each: it keeps its tasks and logs under it."
+    ] = ""
+    roles: Annotated[
+        tuple[Role, ...],
+        MinLen(1),
+        "api answers requests; reconciler runs tasks; scheduler fires triggers; notifier sends notifications; "
+        "apps serves apps; retention deletes old runs.",
+    ] = ROLES
+    listen: Annotated[
+        tuple[str, ...],
+        "HOST:PORT, all served alike; localhost is both loopback addresses. There is no authentication: listen on "
+        "other addresses only where everybody who reaches them may do everything.",
+    ] = tuple(f"localhost:{port}" for port in PORTS)
+    hosts: Annotated[
+        tuple[str, ...], "Names by which clients may address this server, besides localhost and that of public_url."
+    ] = ()
+    public_url: Annotated[str, "How others reach this server; empty: its first port on localhost."] = ""
+    term: Annotated[
+        float,
+        Interval(ge=1, le=300),
+        "Seconds of silence after which other replicas take over what this one works on (PostgreSQL only).",
+    ] = 10.0
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return tuple(int(address.rpartition(":")[2]) for address in self.listen)
+
+    @property
+    def port(self) -> int:
+        """The first port; 0 if there is none."""
+        return self.ports[0] if self.listen else 0
+
+    @property
+    def url(self) -> str:
+        """How people reach this server."""
+        return self.public_url or f"http://localhost:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where the rows are kept."""
+
+    url: Annotated[
+        str,
+        "sqlite:///PATH, a plain path, or postgresql://USER@HOST:PORT/NAME (`?pool_size=`, `?statement_cache_size=`); "
+        "empty: alula.db in the home.",
+    ] = field(default="", repr=False)
+    password: Annotated[Secret, "Of the PostgreSQL user."] = Secret()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objects:
+    """Where inputs, outputs and code are kept: a folder, which alula serves to tasks and clients, or a bucket.
+
+    Replicas must see the same folder, or use the same bucket.
+    """
+
+    folder: Annotated[Path | None, "The folder; by default `objects` in the home."] = None
+    bucket: Annotated[str, MinLen(3), "The name of the bucket."] = "alula"
+    endpoint: Annotated[
+        str,
+        "The URL of a store that speaks S3, reached by tasks and clients too: https://s3.eu-west-1.amazonaws.com, "
+        "https://storage.googleapis.com (with HMAC keys), or a MinIO. Empty: the folder.",
+    ] = ""
+    region: Annotated[str, MinLen(1), "The region that requests are signed for."] = "us-east-1"
+    key_id: Annotated[Secret, "The access key; with a folder: made at the first start."] = Secret()
+    secret: Annotated[Secret, "The secret of the access key."] = Secret()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """How tasks run: as processes of this machine."""
+
+    slots: Annotated[int, Ge(1), "How many attempts run at once; parents that wait for children do not count."] = 16
+    mode: Annotated[
+        Literal["fork", "spawn"], "fork starts tasks from a process that has the SDK loaded; spawn starts each cold."
+    ] = "fork"
+    endpoint: Annotated[str, "The URL at which tasks reach an api; empty: this process's own."] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projects:
+    """What is there from the start."""
+
+    default: Annotated[str, MinLen(1), "A project that is made if it is missing."] = "flytesnacks"
+    domains: Annotated[tuple[str, ...], MinLen(1), "The domains of a new database."] = DOMAINS
+    create_missing: Annotated[bool, "Make a project when a run first names it."] = False
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """One server.
+class Mailing:
+    """The SMTP server that e-mail is given to."""
 
-    ``home`` holds everything it keeps. ``ports`` are all served alike, on the loopback interface. ``create_missing``
-    makes a project when a run first names it. ``slots`` is how many attempts run at once; parents that wait for their
-    children do not count.
+    host: Annotated[str, MinLen(1), "Its name."]
+    sender: Annotated[str, MinLen(1), 'An address, or "Name <address>".']
+    port: Annotated[int, Interval(ge=1, le=65535), "Its port."] = 587
+    security: Annotated[Literal["starttls", "tls", "none"], "How the connection is protected."] = "starttls"
+    user: Annotated[str, "Who signs in; empty: nobody."] = ""
+    password: Annotated[Secret, "The password of that user."] = Secret()
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications:
+    """What the server may tell people, and how.
+
+    ``rules``, ``deliveries`` and ``mails`` are what runs name instead of spelling it out, in the JSON form of
+    InlineRuleList, DeliveryConfigTemplate and InlineEmailTemplate.
     """
 
-    home: Path
-    ports: tuple[int, ...]
-    project: str
-    domains: tuple[str, ...] = DOMAINS
-    create_missing: bool = False
-    slots: int = 16
-    mode: Literal["fork", "spawn"] = "fork"
-    user: str = "local"
+    mail: Annotated[Mailing | None, "E-mail."] = None
+    allow: Annotated[
+        tuple[str, ...], "Hosts, addresses and networks (10.1.0.0/16) that webhooks may call besides public ones."
+    ] = ()
+    private: Annotated[bool, "Let webhooks call every private network."] = False
+    rules: Annotated[Mapping[str, Any], "Rules by name."] = field(default_factory=dict, repr=False)
+    deliveries: Annotated[Mapping[str, Any], "Deliveries by name."] = field(default_factory=dict, repr=False)
+    mails: Annotated[Mapping[str, Any], "E-mail templates by name."] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who people are to this server, which asks nobody for a password."""
+
+    user: Annotated[str, MinLen(1), "The name under which runs and changes are recorded."] = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """How secrets of users are encrypted in the database."""
+
+    key: Annotated[
+        Secret,
+        "Keys of 32 bytes in base64 (`openssl rand -base64 32`), the current one first, with spaces between; replicas "
+        "need the same. Without: the variable ALULA_SECRET_KEY, or a key that is made at the first start.",
+    ] = Secret()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One server: the sections of its configuration file."""
+
+    server: Server = Server()
+    database: Database = Database()
+    objects: Objects = Objects()
+    executor: Executor = Executor()
+    projects: Projects = Projects()
+    queues: Annotated[
+        Mapping[str, Annotated[int, Ge(1)]],
+        "How many actions run at once in a queue, by its name: NAME, or PROJECT/DOMAIN/NAME. Each reconciler counts "
+        "its own.",
+    ] = field(default_factory=dict)
+    notifications: Notifications = Notifications()
+    retention: Annotated[
+        Mapping[str, Annotated[float, Gt(0)]],
+        'After how many days ended runs are deleted, by project; "*" is every other project.',
+    ] = field(default_factory=dict)
+    encryption: Encryption = Encryption()
+    identity: Identity = Identity()
+
+    @property
+    def home(self) -> Path:
+        return self.server.home
+
+    @property
+    def private(self) -> Path:
+        """The folder that is this replica's alone."""
+        return self.home / "replicas" / self.server.name if self.server.name else self.home

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from alula import __version__
+from alula.cli.delete import delete
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,3 +41,6 @@ def up(home: Path, port: int | None, verbose: bool) -> None:
         serve(home, port, lambda line: click.echo(line))
     except DomainError as error:
         raise click.ClickException(str(error)) from error
+
+
+main.add_command(delete)

@@ -1,21 +1,26 @@
 """Actions: enqueue, abort, look, watch."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 
+from flyteidl2.workflow.run_service_pb2 import WatchActionsResponse
+
 from alula.base.clock import Clock
-from alula.control.cascade import abort_all, abort_below
-from alula.core.action import Action, Details, Event, Kind, NewAction
+from alula.control import recovery
+from alula.control.cascade import Why, abort_all, abort_below
+from alula.control.trees import Trees
+from alula.core.action import Action, CacheStatus, Details, Event, Kind, NewAction, Note
 from alula.core.errors import Aborted, Invalid, NotFound
 from alula.core.history import attempts
 from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.pages import Page
-from alula.core.phase import UNSUCCESSFUL, Phase
-from alula.core.tree import Tree
+from alula.core.phase import UNSUCCESSFUL
+from alula.core.view import Sieve
 from alula.storage import actions as store
 from alula.storage import runs, specs
-from alula.storage.changes import Changes, of_action, of_children, of_run
+from alula.storage.changes import Changes, of_action, of_children
 from alula.storage.database import Database, Tx
 from alula.wire.actions import output_prefix
 
@@ -29,6 +34,7 @@ class Actions:
         self._database = database
         self._changes = changes
         self._clock = clock
+        self._trees = Trees(database, changes)
 
     async def enqueue(self, run: RunId, new: NewAction) -> None:
         """Accept a child action; it is on disk when this returns. Again, the same name is the same action.
@@ -54,12 +60,15 @@ class Actions:
             if known is not None:
                 await _again(tx, known, parent, new, now)
                 return
-            digest = await specs.put(tx, new.spec)
-            await store.insert(tx, parent.run_key, new, parent_attempt=parent.attempt, spec=digest, now=now)
+            begun = await recovery.taken_over(tx, parent, replace(new, queue=new.queue or parent.queue))
+            digest = await specs.put(tx, begun.spec)
+            await store.insert(tx, parent.run_key, begun, parent_attempt=parent.attempt, spec=digest, now=now)
+            if parent.recovers is not None:
+                await recovery.take_traces(tx, await _require(tx, ActionId(run, new.name)), now)
 
         await self._database.write(write)
 
-    async def abort(self, action: ActionId, reason: str) -> None:
+    async def abort(self, action: ActionId, reason: str, by: str = "") -> None:
         """End an action and everything below it. One that has ended already stays as it is.
 
         Raises:
@@ -69,10 +78,10 @@ class Actions:
 
         async def write(tx: Tx) -> Action:
             top = await _require(tx, action)
-            await abort_all(tx, [] if top.phase.terminal else [top], why, self._clock())
+            await abort_all(tx, [] if top.phase.terminal else [top], Why(why, by), self._clock())
             return top
 
-        await abort_below(self._database, self._clock, await self._database.write(write), why)
+        await abort_below(self._database, self._clock, await self._database.write(write), Why(why, by))
 
     async def get(self, action: ActionId) -> Action:
         """An action's row.
@@ -114,6 +123,30 @@ class Actions:
                     return
                 await changed.next()
 
+    async def watch_notes(self, action: ActionId, attempt: int) -> AsyncIterator[list[Note]]:
+        """What is noted of an attempt beside its phases, each note once, until the action has ended.
+
+        Raises:
+            NotFound: there is no such action.
+        """
+        row = await self.get(action)
+        seq = -1
+        with self._changes.watch(of_action(row.run_key, row.id.name)) as changed:
+            while True:
+
+                async def read(tx: Tx, after: int = seq) -> tuple[Action, list[Event]]:
+                    return await _require(tx, action), await store.story_after(
+                        tx, row.run_key, row.id.name, attempt, after
+                    )
+
+                now, events = await self._database.read(read)
+                seq = events[-1].seq if events else seq
+                if notes := [note for event in events for note in event.notes]:
+                    yield notes
+                if now.phase.terminal:
+                    return
+                await changed.next()
+
     async def watch_children(self, parent: ActionId) -> AsyncIterator[list[Action] | None]:
         """The children of an action: all there are, then ``None``, then whatever changes, for ever.
 
@@ -137,30 +170,16 @@ class Actions:
                     told = True
                     yield None
 
-    async def watch_tree(self, run: RunId) -> AsyncIterator[list[tuple[Action, dict[Phase, int]]]]:
-        """A run's actions with the phases of everything below each: all there are, then whatever changes, for ever."""
-        root = await self.get(ActionId(run, ROOT))
-        tree = Tree()
-        seq = -1
-        with self._changes.watch(of_run(root.run_key)) as changed:
-            while True:
-                batch = await self._database.read(
-                    lambda tx, after=seq: store.changed_after(tx, root.run_key, after, _BATCH)  # type: ignore[misc]
-                )
-                if not batch:
-                    await changed.next()
-                    continue
-                seq = batch[-1].seq
-                yield await self._with_ancestors(root.run_key, tree, batch)
+    async def watch_tree(self, run: RunId, org: str, sieve: Sieve) -> AsyncIterator[WatchActionsResponse]:
+        """A run's actions with the phases of everything below each: all there are, then whatever changes, for ever.
 
-    async def _with_ancestors(self, run: int, tree: Tree, batch: list[Action]) -> list[tuple[Action, dict[Phase, int]]]:
-        told = {action.id.name: action for action in batch}
-        touched = {name for a in batch for name in tree.update(a.id.name, a.parent, a.phase)}
-        for name in touched - told.keys():
-            ancestor = await self._database.read(lambda tx, name=name: store.get(tx, run, name))  # type: ignore[misc]
-            if ancestor is not None:
-                told[name] = ancestor
-        return [(action, tree.below(name)) for name, action in told.items()]
+        Raises:
+            NotFound: there is no such run.
+        """
+        root = await self.get(ActionId(run, ROOT))
+        async with aclosing(self._trees.watch(root.run_key, org, sieve)) as messages:
+            async for message in messages:
+                yield message
 
 
 async def _adopt(tx: Tx, known: Action, parent: Action, now: datetime) -> None:
@@ -186,6 +205,9 @@ async def _again(tx: Tx, known: Action, parent: Action, new: NewAction, now: dat
         system_failures=0,
         logged=False,
         abort_reason="",
+        by="",
+        value=b"",
+        cache_status=CacheStatus.DISABLED,
         failure=new.failure,
         output_uri=new.output_uri if new.kind is Kind.TRACE else prefix,
     )

@@ -4,21 +4,24 @@ Every verb takes the row as its caller read it and is refused as `Stale` if the 
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from alula.base.clock import Clock
-from alula.control import cascade
-from alula.core.action import Action, Event, Unfinished
+from alula.control import cascade, reports
+from alula.control.secrets import Secrets
+from alula.core.action import Action, CacheStatus, Event, Unfinished
+from alula.core.cache import Entry
 from alula.core.errors import NotFound
 from alula.core.ids import ActionId
-from alula.core.phase import Phase, follows
+from alula.core.phase import Phase
 from alula.core.run import Run
 from alula.storage import actions as store
 from alula.storage import runs, specs
 from alula.storage.database import Database, Tx
 from alula.wire.actions import output_prefix
+from alula.wire.launches import secret_keys
 
 _PAGE = 200  # actions of the queue read at a time: a few milliseconds
 
@@ -26,9 +29,10 @@ _PAGE = 200  # actions of the queue read at a time: a few milliseconds
 class Attempts:
     """The verbs of an attempt's life."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, secrets: Secrets) -> None:
         self._database = database
         self._clock = clock
+        self._secrets = secrets
 
     async def queue(self) -> list[Unfinished]:
         """Every task action that has not ended. It is read piece by piece, with turns for others in between.
@@ -47,15 +51,21 @@ class Attempts:
         """One action, now."""
         return await self._database.read(lambda tx: store.get(tx, run, name))
 
-    async def plan(self, action: Action) -> tuple[Run, bytes]:
-        """What is needed to launch an action: its run and its spec."""
+    async def plan(self, action: Action) -> tuple[Run, bytes, Mapping[str, bytes]]:
+        """What is needed to launch an action: its run, its spec, and the secrets that there are of those it names.
+
+        Raises:
+            LaunchRefused: a secret cannot be decrypted.
+        """
 
         async def read(tx: Tx) -> tuple[Run, bytes]:
             run = await runs.get(tx, action.run_key)
             assert run is not None, "an action belongs to a run that exists"
             return run, await specs.get(tx, action.spec)
 
-        return await self._database.read(read)
+        run, spec = await self._database.read(read)
+        keys = secret_keys(run, spec)
+        return run, spec, await self._secrets.resolve(run.id.project, run.id.domain, keys)
 
     async def moved(self, action: Action, event: Event) -> Action:
         """The attempt has come as far as ``event`` says."""
@@ -63,6 +73,27 @@ class Attempts:
         started = action.started_at or (event.at if event.phase is Phase.RUNNING else None)
         moved = replace(action, phase=event.phase, logged=event.logged, not_before=None, started_at=started)
         return await self._database.write(lambda tx: store.advance(tx, action, moved, [event], now))
+
+    async def looked_up(self, action: Action, status: CacheStatus) -> Action:
+        """The cache was asked, and the attempt has to run."""
+        now = self._clock()
+        event = Event(action.id.name, action.attempt, action.phase, 0, now, cache_status=status)
+        asked = replace(action, cache_status=status)
+        return await self._database.write(lambda tx: store.advance(tx, action, asked, [event], now))
+
+    async def hit(self, action: Action, entry: Entry) -> Action:
+        """The result was in the cache: the action is done."""
+        told = Event(
+            action=action.id.name,
+            attempt=action.attempt,
+            phase=Phase.SUCCEEDED,
+            version=0,
+            at=self._clock(),
+            output_uri=f"{entry.uri}/outputs.pb",
+            cache_status=CacheStatus.HIT,
+            cache_source=entry.source,
+        )
+        return await self.settle(replace(action, output_uri=entry.uri), [told])
 
     async def retry(self, action: Action, happened: Sequence[Event], not_before: datetime, *, ours: bool) -> Action:
         """The attempt failed, as the last of ``happened`` says; the next one waits until ``not_before``."""
@@ -78,6 +109,7 @@ class Attempts:
             user_failures=action.user_failures + (not ours),
             system_failures=action.system_failures + ours,
             logged=False,
+            cache_status=CacheStatus.DISABLED,
             output_uri=output_prefix(action.base_uri, action.id.name, attempt),
         )
         events = [*happened, Event(action.id.name, attempt, Phase.QUEUED, 0, now)]
@@ -105,35 +137,16 @@ class Attempts:
         events = list(reported)
 
         async def write(tx: Tx) -> list[Action]:
-            applied = [await _apply(tx, identifier, event, now) for identifier, event in events]
+            applied = [await _take(tx, identifier, event, now) for identifier, event in events]
             return [action for action in applied if action is not None and action.phase.terminal]
 
         for ended in await self._database.write(write):
             await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
 
 
-async def _apply(tx: Tx, identifier: ActionId, event: Event, now: datetime) -> Action | None:
+async def _take(tx: Tx, identifier: ActionId, event: Event, now: datetime) -> Action | None:
     """Take one event; the row as it is now, if the event changed it."""
     action = await store.find(tx, identifier)
     if action is None:
         raise NotFound(f"action {identifier} does not exist: record it before its events")
-    if await _known(tx, action, event):
-        return None
-    if event.attempt == action.attempt and follows(action.phase, event.phase):
-        if event.phase.terminal:
-            return await cascade.end(tx, action, [event], now)
-        moved = replace(action, phase=event.phase, logged=action.logged or event.logged)
-        return await store.advance(tx, action, moved, [event], now)
-    if event.attempt <= action.attempt:
-        await store.append(tx, action, event, now)
-    elif not event.phase.terminal and (action.phase is Phase.FAILED or not action.phase.terminal):
-        prefix = output_prefix(action.base_uri, action.id.name, event.attempt)
-        fresh = replace(action, phase=event.phase, attempt=event.attempt, logged=event.logged, output_uri=prefix)
-        return await store.advance(tx, action, replace(fresh, ended_at=None, failure=None), [event], now)
-    return None
-
-
-async def _known(tx: Tx, action: Action, event: Event) -> bool:
-    """Whether this very event was reported before: (attempt, phase, version, time) tell events apart."""
-    told = await store.events(tx, action.run_key, action.id.name)
-    return any((e.attempt, e.phase, e.at) == (event.attempt, event.phase, event.at) for e in told)
+    return None if await reports.told(tx, action, event) else await reports.apply(tx, action, event, now)

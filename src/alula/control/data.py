@@ -10,7 +10,7 @@ from alula.base.clock import Clock
 from alula.blobs.store import Blobs
 from alula.blobs.uri import join
 from alula.control.actions import Actions
-from alula.control.projects import Projects
+from alula.control.settings import ScopedSettings
 from alula.control.tasks import Tasks
 from alula.core.action import Action, Kind, NewAction
 from alula.core.errors import AlreadyExists, Invalid, NotFound
@@ -29,10 +29,10 @@ Sign = Callable[[str, str, timedelta, dict[str, str]], str]  # method, uri, expi
 class Data:
     """The verbs of data."""
 
-    def __init__(self, blobs: Blobs, actions: Actions, projects: Projects, tasks: Tasks, clock: Clock) -> None:
+    def __init__(self, blobs: Blobs, actions: Actions, settings: ScopedSettings, tasks: Tasks, clock: Clock) -> None:
         self._blobs = blobs
         self._actions = actions
-        self._projects = projects
+        self._settings = settings
         self._tasks = tasks
         self._clock = clock
 
@@ -44,12 +44,12 @@ class Data:
             NotFound: there is no such project or domain.
             AlreadyExists: another content lies under that name.
         """
-        await self._projects.require(asked.project, asked.domain)
+        await self._settings.values(asked.project, asked.domain)
         if not asked.root and not asked.md5:
             raise Invalid("content_md5: needed when there is no filename_root")
         folder = asked.root or base64.b32encode(asked.md5).decode().rstrip("=").lower()
         uri = self._blobs.join(f"uploads/{asked.project}/{asked.domain}/{folder}/{asked.filename or 'data'}")
-        if asked.root and asked.filename:
+        if asked.root and asked.filename and not _grows(asked):
             await self._check_overwrite(uri, asked.md5)
         headers = {"Content-MD5": base64.b64encode(asked.md5).decode()} if asked.md5 else {}
         return self._signed("PUT", uri, asked.expires, headers, sign)
@@ -70,8 +70,8 @@ class Data:
         Raises:
             NotFound: there is no such project or domain.
         """
-        await self._projects.require(project, domain)
-        base = base_dir.rstrip("/") or self._blobs.join("inputs")
+        settings = await self._settings.values(project, domain)
+        base = (base_dir or settings.get("run.run_base_dir", "")).rstrip("/") or self._blobs.join("inputs")
         folder = join(base, project, domain, hashlib.sha256(inputs).hexdigest())
         await self._blobs.put(f"{folder}/inputs.pb", inputs)
         return folder, wire_inputs.content_hash(inputs, wire_tasks.spec(spec).task_template)
@@ -135,6 +135,11 @@ class Data:
     async def task_spec(self, task: TaskId) -> bytes:
         """The spec of a deployed task."""
         return await self._tasks.spec(task)
+
+
+def _grows(asked: Upload) -> bool:
+    """The report of a tracked run is uploaded again whenever there is more of it (SDK: `_remote_upload.py`)."""
+    return asked.root.startswith("tracked-runs/") and asked.filename == "report.html"
 
 
 def _outputs_uri(action: Action) -> str:

@@ -1,13 +1,14 @@
 """Projects and their domains."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alula.base.clock import Clock
+from alula.control.domains import Domains
 from alula.core.errors import AlreadyExists, Conflict, Invalid, NotFound
 from alula.core.pages import Page
 from alula.core.project import ARCHIVED, Project
+from alula.core.scope import Scope
 from alula.storage import projects as store
 from alula.storage.database import Database
 
@@ -21,7 +22,7 @@ class Projects:
 
     database: Database
     clock: Clock
-    domains: Sequence[str]
+    domains: Domains
     create_missing: bool = False
 
     async def create(self, project: Project) -> None:
@@ -70,8 +71,8 @@ class Projects:
             NotFound: there is no such project or domain.
             Conflict: the project is archived.
         """
-        if domain not in self.domains:
-            raise NotFound(f"domain {domain!r} does not exist; there are: {', '.join(self.domains)}")
+        await self.domains.get(domain)
+        _check(name)
         found = await self.database.read(lambda tx: store.find(tx, name))
         if found is None and not self.create_missing:
             raise _missing(name)
@@ -80,8 +81,19 @@ class Projects:
         elif found.state == ARCHIVED:
             raise Conflict(f"project {name!r} is archived: restore it with `flyte update project {name} --unarchive`")
 
+    async def require_scope(self, scope: Scope) -> None:
+        """Make sure that things can be put into a scope.
+
+        Raises:
+            NotFound: there is no such project or domain.
+            Conflict: the project is archived.
+        """
+        if scope.project:
+            await self.require(scope.project, scope.domain)
+        elif scope.domain:
+            await self.domains.get(scope.domain)
+
     async def _make(self, name: str) -> None:
-        _check(name)
         project = Project(name=name, title=name, description="", labels={}, state=0)
         if await self.database.write(lambda tx: store.insert(tx, project, self.clock())):
             _log.info("project %s did not exist: created it", name)

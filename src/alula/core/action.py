@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from alula.core.ids import ActionId
 from alula.core.phase import Phase
+from alula.core.trigger import BY_NOBODY, FiredBy
 
 
 class Kind(IntEnum):
@@ -65,8 +66,10 @@ class Policy:
     deadline: float = 0.0  # seconds from the first attempt's queueing to the end of the last one
     outputs: bool = False  # the interface declares outputs: a success must have written them
     report: bool = False  # the task writes a report
+    artifacts: bool = False  # its outputs may declare artifacts
     serialize: bool = False  # of actions with the same cache key one runs, the others wait for its result
     max_age: float = 0.0  # seconds that a cached result is good for; 0: for ever
+    patience: float = 0.0  # seconds that a condition waits for its signal; 0: for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Action:
     """One row of ``actions``: the projection of the action's events.
 
     ``labels``, ``relation`` (serialised common.Relation), ``source``, ``created_by``, ``max_concurrency``,
-    ``overwrite_cache`` and ``cache_everywhere`` are its run's.
+    ``overwrite_cache``, ``cache_everywhere`` and ``trigger`` are its run's.
     ``seq`` is the number of the run's last event that changed this row; ``version`` counts changes within the
     attempt and fences writers; ``logged`` means that the attempt's log can be read.
     """
@@ -131,8 +134,10 @@ class Action:
     source: int = 0
     created_by: str = ""
     max_concurrency: int = 0  # actions of the run that may run at once; 0: any number
+    recovers: int | None = None  # the key of the run whose results its run takes over
     overwrite_cache: bool = False
     cache_everywhere: bool = False  # cached results of every project and domain count
+    trigger: FiredBy = BY_NOBODY
 
 
 class Unfinished(NamedTuple):
@@ -175,6 +180,7 @@ class Link:
 
     name: str
     uri: str
+    told: bytes = b""  # the serialised message, if somebody else has told of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +189,7 @@ class Note:
 
     at: datetime
     text: str
+    told: bytes = b""  # the serialised message, if somebody else has told of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,10 @@ class Event:
     links: tuple[Link, ...] = ()
     cache_status: CacheStatus = CacheStatus.DISABLED
     cache_source: str = ""  # the attempt that a cached result came from: project/domain/run/action/attempt
+    reason: str = ""  # why it was aborted
+    by: str = ""  # who aborted or signalled it
+    value: bytes = b""  # serialised core.Literal: what a condition was signalled; kept in the row alone
+    log_context: bytes = b""  # serialised core.LogContext, if somebody else has told of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +244,7 @@ class Attempt:
     links: tuple[Link, ...] = ()
     cache_status: CacheStatus = CacheStatus.DISABLED
     cache_source: str = ""
+    log_context: bytes = b""  # serialised core.LogContext, if somebody else has told of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from alula.core.action import Action, Failure
+from alula.core.action import Action, CacheStatus, Failure
 from alula.core.expiry import next_expiry
 from alula.core.launch import Observation, Presence
 from alula.core.phase import Phase
 from alula.core.retry import final, next_try
 from alula.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask the cache before the current attempt is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Expire:
     failure: Failure
 
 
-Step = Submit | Move | Judge | Release | Expire | Wait
+Step = LookUp | Submit | Move | Judge | Release | Expire | Wait
 Conclusion = Retry | Settle
 
 
@@ -83,11 +88,21 @@ def decide(action: Action, seen: Observation | None, now: datetime) -> Step:
     return Move(reached) if reached > action.phase else Wait()
 
 
+def decide_condition(action: Action, now: datetime) -> Settle | Wait:
+    """The next step for a condition: nothing brings it about, only its patience ends."""
+    expiry = next_expiry(action)
+    if action.phase.terminal or expiry is None:
+        return Wait()
+    return Settle(Phase.TIMED_OUT, expiry.failure) if expiry.at <= now else Wait(until=expiry.at)
+
+
 def _unseen(action: Action, now: datetime) -> Step:
     if action.phase >= Phase.INITIALIZING:
         return Judge()  # it was started and its executor knows nothing of it: lost
     if action.not_before is not None and action.not_before > now:
         return Wait(until=action.not_before)
+    if action.cache_key and action.cache_status is CacheStatus.DISABLED:
+        return LookUp()
     return Submit()
 
 

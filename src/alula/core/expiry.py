@@ -7,7 +7,7 @@ Rules: `core/tasks.proto` (`timeout`, `TimeoutStrategy`); the codes are those th
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alula.core.action import Action, Blame, Failure
+from alula.core.action import Action, Blame, Failure, Kind
 from alula.core.phase import Phase
 
 _WAITING = (Phase.QUEUED, Phase.WAITING_FOR_RESOURCES)
@@ -25,6 +25,9 @@ def next_expiry(action: Action) -> Expiry | None:
     """The limit that an unfinished action reaches first; ``None`` if it has none."""
     policy = action.policy
     limits = []
+    if policy.patience and action.kind is Kind.CONDITION:
+        text = f"no signal came within {policy.patience:g} s"
+        limits.append(_expiry(action.queued_at, policy.patience, "ConditionTimedOut", text, final=True))
     if policy.deadline:
         text = f"not done {policy.deadline:g} s after it was first queued"
         limits.append(_expiry(action.created_at, policy.deadline, "DEADLINE_EXCEEDED", text, final=True))

@@ -11,7 +11,7 @@ def attempts(events: Iterable[Event]) -> list[Attempt]:
     """The attempts of one action, first to last.
 
     Within an attempt phases only go forward and the first terminal event ends it; what was reported later than that
-    changes nothing but its notes.
+    changes nothing but its notes, its links and where its log is.
     """
     ordered = sorted(events, key=lambda e: (e.attempt, e.seq))
     return [_fold(number, list(group)) for number, group in groupby(ordered, key=lambda e: e.attempt)]
@@ -30,10 +30,11 @@ def _fold(number: int, events: Sequence[Event]) -> Attempt:
         failure=last.failure,
         output_uri=next((e.output_uri for e in reversed(counted) if e.output_uri), ""),
         report_uri=next((e.report_uri for e in reversed(counted) if e.report_uri), ""),
-        logged=any(e.logged for e in counted),
+        logged=any(e.logged for e in events),
+        log_context=next((e.log_context for e in reversed(events) if e.log_context), b""),
         cluster=next((e.cluster for e in reversed(counted) if e.cluster), ""),
         notes=tuple(note for e in events for note in e.notes),
-        links=_latest_links(counted),
+        links=_latest_links(events),
         cache_status=next((e.cache_status for e in reversed(counted) if e.cache_status), CacheStatus.DISABLED),
         cache_source=next((e.cache_source for e in reversed(counted) if e.cache_source), ""),
     )

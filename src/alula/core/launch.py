@@ -7,6 +7,18 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
+class SecretFile:
+    """A file that an attempt finds below the folder that ``FLYTE_SECRETS_DEFAULT_DIR`` names.
+
+    ``path`` is relative and leads nowhere else; ``variable``, if any, is an environment variable for the whole path.
+    """
+
+    path: str
+    body: bytes = field(repr=False)
+    variable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One attempt of one action, ready to be started.
 
@@ -19,6 +31,7 @@ class Launch:
     env: Mapping[str, str] = field(repr=False)  # may hold what users call secret
     image: str = ""
     grace: float = 5.0  # seconds between SIGTERM and SIGKILL when the attempt is released while it runs
+    files: tuple[SecretFile, ...] = ()
 
 
 class Presence(StrEnum):

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from alula.core.action import Action
 from alula.core.ids import RunId, TaskId
+from alula.core.trigger import BY_NOBODY, FiredBy, TriggerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class Run:
     overwrite_cache: bool = False
     cache_everywhere: bool = False  # cached results of every project and domain count
     notify: bool = False  # it has rules for notifications
+    hosted: bool = True  # this server brings it about; else it is reported from elsewhere
     recovers: int | None = None  # the key of the run whose results it takes over
+    trigger: FiredBy = BY_NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,15 @@ class RunScope:
     task_domain: str = ""
     task_name: str = ""
     task_version: str = ""
+    trigger_task: str = ""
+    trigger_name: str = ""
     paused: bool = False
+    hosted: bool = True  # else those that are tracked: neither kind is ever listed among the other
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A run as its creator asks for it. Exactly one of ``task`` and ``spec`` says what to run.
+    """A run as its creator asks for it. Exactly one of ``task``, ``spec`` and ``trigger`` says what to run.
 
     An empty ``name`` asks for one; ``request`` is what makes the request unique, if the client says so, and then the
     same request sent again is the same run.
@@ -69,6 +75,14 @@ class Creation:
     starts_at: datetime | None
     request: str
     created_by: str = ""
+    queue: str = ""
+    max_concurrency: int = 0
+    overwrite_cache: bool = False
+    cache_everywhere: bool = False
+    recovers: RunId | None = None  # the run whose results it takes over
+    inputs_hash: str = ""  # what the client says identifies offloaded inputs
+    trigger: TriggerId | None = None  # it says what is left open, too
+    fired_by: FiredBy = BY_NOBODY
 
 
 def in_scope(scope: RunScope, root: Action) -> bool:
@@ -82,4 +96,4 @@ def in_scope(scope: RunScope, root: Action) -> bool:
         (scope.task_name, task.name),
         (scope.task_version, task.version),
     )
-    return all(not wanted or wanted == found for wanted, found in pairs)
+    return scope.hosted is root.hosted and all(not wanted or wanted == found for wanted, found in pairs)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from alula.core.ids import TaskId
+from alula.core.ids import RunId, TaskId
+from alula.core.phase import Phase
+from alula.core.trigger import Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,26 @@ class Task:
     entrypoint: bool
     spec: bytes
     deployed_at: datetime
+    deployed_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LatestRun:
+    """The run of a task that was created last."""
+
+    id: RunId
+    at: datetime
+    phase: Phase
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A task as lists show it."""
+
+    task: Task
+    triggers: tuple[Trigger, ...] = ()
+    latest: LatestRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +50,4 @@ class TaskScope:
     domain: str = ""
     name: str = ""
     entrypoint: bool | None = None
+    deployed_by: str = ""

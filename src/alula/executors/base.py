@@ -28,6 +28,10 @@ class Executor(Protocol):
         """
         ...
 
+    async def forget_log(self, name: str) -> bool:
+        """Remove the log of an attempt that was released; whether there was one."""
+        ...
+
     def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:
         """The attempt's log from its beginning, in batches; with ``follow``, until the attempt has ended.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from alula.control.attempts import Attempts
 from alula.core.errors import Stale, Unavailable
@@ -14,7 +15,8 @@ from alula.storage.changes import Changes, everything
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64  # steps under way at once; each mostly waits for a commit or for a process to start
-_ASKED_FOR = frozenset({Phase.QUEUED, Phase.ABORTED})  # by others; into the other phases the steps here bring a row
+# By others; into the other phases the steps here bring a row.
+_ASKED_FOR = frozenset({Phase.QUEUED, Phase.PAUSED, Phase.ABORTED})
 _TICK = 10.0  # seconds; finds what hints missed
 _TURN = 200  # names made until others have their turn
 _RETRY = 2.0  # seconds until a step that failed is tried again
@@ -28,6 +30,7 @@ class Reconciler:
         self._executor = executor
         self._changes = changes
         self._steps = steps
+        self._look = asyncio.Event()  # what changed is not known: look at everything now
 
     async def run(self) -> None:
         hints = Hints()
@@ -56,6 +59,9 @@ class Reconciler:
         with self._changes.watch(everything()) as changed:
             while True:
                 changes = await changed.next()
+                if changes is None:
+                    self._look.set()
+                    continue
                 hints.add([(change.run, change.action) for change in changes if change.phase in _ASKED_FOR])
 
     async def _listen_to_executor(self, hints: Hints) -> None:
@@ -69,7 +75,10 @@ class Reconciler:
                 await self._sweep(hints)
             except Exception:
                 _log.exception("the sweep failed; trying again")
-            await asyncio.sleep(_TICK)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._look.wait()
+            self._look.clear()
 
     async def _sweep(self, hints: Hints) -> None:
         """Look at every unfinished action, and end attempts that belong to none: a crash left them behind."""

@@ -1,16 +1,21 @@
 """One step for one action: read, observe, decide, act, record."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alula.base.clock import Clock
 from alula.blobs.store import Blobs
+from alula.control.artifacts import Artifacts
 from alula.control.attempts import Attempts
+from alula.control.caching import Busy, Caching, Hit, Miss
 from alula.core.action import Action, Blame, Event, Failure, Kind, Note
+from alula.core.admission import limits
 from alula.core.decide import (
     Conclusion,
     Expire,
     Judge,
+    LookUp,
     Move,
     Release,
     Retry,
@@ -20,6 +25,7 @@ from alula.core.decide import (
     conclude,
     conclude_expired,
     decide,
+    decide_condition,
 )
 from alula.core.errors import LaunchRefused
 from alula.core.expiry import next_expiry
@@ -33,7 +39,17 @@ from alula.reconciler.hints import Hints, Key
 from alula.reconciler.slots import Slots
 from alula.wire.launches import launch
 
+_AGAIN = 5.0  # seconds; who waits for another's result is told of it, and looks itself if it is not
 _LOST = Observation(Presence.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """What steps say to the rows."""
+
+    attempts: Attempts
+    caching: Caching
+    artifacts: Artifacts
 
 
 class Steps:
@@ -41,14 +57,16 @@ class Steps:
 
     def __init__(
         self,
-        attempts: Attempts,
+        verbs: Verbs,
         executor: Executor,
         blobs: Blobs,
         slots: Slots,
         clock: Clock,
         surroundings: Mapping[str, str],
     ) -> None:
-        self._attempts = attempts
+        self._attempts = verbs.attempts
+        self._caching = verbs.caching
+        self._artifacts = verbs.artifacts
         self._executor = executor
         self._blobs = blobs
         self._slots = slots
@@ -63,14 +81,22 @@ class Steps:
             Stale: the row moved on meanwhile: look again.
         """
         action = await self._attempts.read(*key)
-        if action is None or action.kind is not Kind.TASK:
+        if action is None or not action.hosted:
             return
+        if action.kind is Kind.CONDITION:
+            await self._wait_for_signal(action, hints)
+        else:
+            await self._take(action, key, hints)
+
+    async def _take(self, action: Action, key: Key, hints: Hints) -> None:
         name = attempt_name(action.id, action.attempt)
         seen = await self._executor.observe(name)
         now = self._clock()
         if (expiry := next_expiry(action)) is not None and not action.phase.terminal:
             hints.add_later(key, (expiry.at - now).total_seconds())
         match decide(action, seen, now):
+            case LookUp():
+                await self._look_up(action, hints)
             case Submit():
                 await self._submit(action, name, hints)
             case Move(phase):
@@ -79,16 +105,16 @@ class Steps:
                     hints.add([key])  # its time runs from now on
             case Expire(failure):
                 await self._expire(action, name, seen, failure)
-                hints.add(self._slots.free(key))
+                await self._make_room(action, hints)
             case Judge():
                 await self._judge(action, name, seen or _LOST)
-                hints.add(self._slots.free(key))
+                await self._make_room(action, hints)
             case Release():
                 await self._release(name)
-                hints.add(self._slots.free(key))
+                await self._make_room(action, hints)
             case Wait(until):
                 if action.phase.terminal:
-                    hints.add(self._slots.free(key))
+                    await self._make_room(action, hints)
                 if until is not None:
                     hints.add_later(key, (until - now).total_seconds())
 
@@ -96,20 +122,49 @@ class Steps:
         """Whether an action only waits for a place: it is told when there is one."""
         return self._slots.waits(key)
 
+    async def _make_room(self, action: Action, hints: Hints) -> None:
+        """An attempt is over: others may have its place, and who waits for its result looks for it."""
+        hints.add(self._slots.free((action.run_key, action.id.name)))
+        if action.cache_key and action.policy.serialize:
+            hints.add(await self._caching.waiting(action))
+
+    async def _look_up(self, action: Action, hints: Hints) -> None:
+        key = (action.run_key, action.id.name)
+        match await self._caching.claim(action):
+            case Hit(entry):
+                await self._attempts.hit(action, entry)
+            case Miss(status):
+                await self._attempts.looked_up(action, status)
+                hints.add([key])
+            case Busy(owner):
+                if action.phase is Phase.QUEUED:
+                    now = self._clock()
+                    text = f"waits for {owner}, which works out the same result"
+                    await self._attempts.moved(action, _waiting(action, now, text))
+                hints.add_later(key, _AGAIN)
+
+    async def _wait_for_signal(self, action: Action, hints: Hints) -> None:
+        now = self._clock()
+        match decide_condition(action, now):
+            case Settle(phase, failure):
+                await self._attempts.settle(action, [_end(action, phase, now, failure)])
+            case Wait(until) if until is not None:
+                hints.add_later((action.run_key, action.id.name), (until - now).total_seconds())
+
     async def _submit(self, action: Action, name: str, hints: Hints) -> None:
         key = (action.run_key, action.id.name)
         if action.parent is not None:
             hints.add(self._slots.free((action.run_key, action.parent)))
-        if not self._slots.take(key):
+        if not self._slots.take(key, limits(action, self._slots.queues)):
             return
         self.names[name] = key
-        run, spec = await self._attempts.plan(action)
         try:
-            await self._executor.submit(launch(action, run, spec, self._surroundings))
+            run, spec, secrets = await self._attempts.plan(action)
+            await self._executor.submit(launch(action, run, spec, self._surroundings, secrets))
         except LaunchRefused as refusal:
             failure = Failure(refusal.code, str(refusal), Blame.USER, recoverable=False)
             await self._attempts.settle(action, [_end(action, Phase.FAILED, self._clock(), failure)])
-            hints.add(self._slots.free(key))
+            await self._make_room(action, hints)
             return
         hints.add([key])
 
@@ -139,10 +194,21 @@ class Steps:
 
     async def _record(self, action: Action, conclusion: Conclusion, story: Sequence[Event]) -> None:
         match conclusion:
-            case Settle():
+            case Settle(phase):
+                if phase is Phase.SUCCEEDED and action.policy.artifacts:
+                    story = await self._with_artifacts(action, story)
                 await self._attempts.settle(action, story)
             case Retry(_, not_before, ours):
                 await self._attempts.retry(action, story, not_before, ours=ours)
+
+    async def _with_artifacts(self, action: Action, story: Sequence[Event]) -> Sequence[Event]:
+        """Publish what the outputs declare; what was refused is told with the attempt's end."""
+        last = story[-1]
+        if not last.output_uri:
+            return story
+        refused = await self._artifacts.register_from(action, await self._blobs.get(last.output_uri))
+        notes = tuple(Note(last.at, text) for text in refused)
+        return [*story[:-1], replace(last, notes=last.notes + notes)]
 
     async def _release(self, name: str) -> None:
         await self._executor.release(name)
@@ -157,6 +223,11 @@ def _reached(action: Action, phase: Phase, seen: Observation, now: datetime) -> 
     at = seen.started_at or now
     notes = tuple(Note(at, text) for text in seen.notes) if not action.logged else ()
     return Event(action.id.name, action.attempt, phase, 0, at, logged=True, notes=notes)
+
+
+def _waiting(action: Action, now: datetime, text: str) -> Event:
+    phase = Phase.WAITING_FOR_RESOURCES
+    return Event(action.id.name, action.attempt, phase, 0, now, notes=(Note(now, text),))
 
 
 def _story(

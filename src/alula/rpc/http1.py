@@ -16,7 +16,7 @@ class Http1(HttpToolsProtocol):
     """One HTTP/1.1 connection.
 
     It calls who registered in the scope's GONE extension when the client leaves, refuses an endless head, and ignores
-    every `Upgrade` (RFC 9113 has dropped `h2c`): the request is answered in HTTP/1.1.
+    every `Upgrade` but that to a WebSocket (RFC 9113 has dropped `h2c`): the request is answered in HTTP/1.1.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,7 +38,10 @@ class Http1(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._stay(data[upgrade.args[0] :])
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._stay(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if not self.transport.is_closing():
                 self.send_400_response("Invalid HTTP request received.")
@@ -58,7 +61,7 @@ class Http1(HttpToolsProtocol):
         """The head of the request has been read."""
         self._in_head = False
         self._upgrading = self.parser.should_upgrade()
-        if not self._upgrading:
+        if not self._upgrading or self._should_upgrade():
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -70,6 +73,11 @@ class Http1(HttpToolsProtocol):
         """The request has been read."""
         if not self._upgrading:
             super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        """Only what opens a WebSocket (RFC 6455, 4.1), and not what merely names one."""
+        opens = self.parser.get_method() == b"GET" and any(name == b"sec-websocket-key" for name, _ in self.headers)
+        return opens and super()._should_upgrade()
 
     def _stay(self, rest: bytes) -> None:
         """Read the request again without its wish to upgrade, which the parser takes for the end of HTTP."""

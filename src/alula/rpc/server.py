@@ -36,7 +36,7 @@ class Server:
         self._config = uvicorn.Config(
             front or app,
             http=OnePort,
-            ws="none",
+            ws="none" if front is None else "websockets-sansio",  # no rpc is one
             interface="asgi3",
             lifespan="off",
             log_config=None,

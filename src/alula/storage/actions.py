@@ -5,17 +5,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from alula.core.action import Action, Event, NewAction, Unfinished
+from alula.core import notice
+from alula.core.action import Action, Event, Kind, NewAction, TaskRef, Unfinished
 from alula.core.errors import Stale
-from alula.core.ids import ActionId
+from alula.core.ids import ROOT, ActionId
 from alula.core.phase import TERMINAL, Phase
-from alula.storage import rows
+from alula.storage import outbox, rows
 from alula.storage.changes import Change
 from alula.storage.database import Tx
 
 SELECT = """
     SELECT a.*, r.project, r.domain, r.name AS run_name, r.labels, r.relation, r.source, r.created_by,
-        r.max_concurrency, r.overwrite_cache, r.cache_everywhere, r.org
+        r.max_concurrency, r.recovers, r.overwrite_cache, r.cache_everywhere,
+        r.trigger_task, r.trigger_name, r.trigger_revision, r.trigger_type, r.org
     FROM actions a JOIN runs r ON r.key = a.run
 """
 _TERMINAL = ", ".join(str(int(phase)) for phase in sorted(TERMINAL))
@@ -25,7 +27,8 @@ async def find(tx: Tx, action: ActionId) -> Action | None:
     """An action by its name."""
     run = action.run
     row = await tx.one(
-        SELECT + "WHERE r.project = :project AND r.domain = :domain AND r.name = :run AND a.name = :name",
+        SELECT
+        + "WHERE r.project = :project AND r.domain = :domain AND r.name = :run AND r.deleting = 0 AND a.name = :name",
         {"project": run.project, "domain": run.domain, "run": run.name, "name": action.name},
     )
     return rows.action(row) if row else None
@@ -42,6 +45,27 @@ async def children_after(tx: Tx, run: int, parent: str, seq: int, limit: int) ->
     found = await tx.all(
         SELECT + "WHERE a.run = :run AND a.parent = :parent AND a.seq > :seq ORDER BY a.seq LIMIT :limit",
         {"run": run, "parent": parent, "seq": seq, "limit": limit},
+    )
+    return [rows.action(row) for row in found]
+
+
+async def asking_for(tx: Tx, cache_key: str) -> list[tuple[int, str]]:
+    """The keys of the unfinished actions with a cache key."""
+    found = await tx.all(
+        """
+        SELECT run, name FROM actions
+        WHERE cache_key = :cache_key AND cache_key <> '' AND phase IN (1, 2, 3, 4, 9) ORDER BY run, name
+        """,
+        {"cache_key": cache_key},
+    )
+    return [(row["run"], row["name"]) for row in found]
+
+
+async def traces(tx: Tx, run: int, parent: str) -> list[Action]:
+    """The traces of an action that succeeded."""
+    found = await tx.all(
+        SELECT + "WHERE a.run = :run AND a.parent = :parent AND a.kind = 2 AND a.phase IN (5, 10) ORDER BY a.seq",
+        {"run": run, "parent": parent},
     )
     return [rows.action(row) for row in found]
 
@@ -101,13 +125,61 @@ async def queue(tx: Tx, after: tuple[int, str], limit: int) -> list[Unfinished]:
 async def events(tx: Tx, run: int, name: str) -> list[Event]:
     """Everything that happened to an action, in order."""
     found = await tx.all(
-        "SELECT * FROM events WHERE run = :run AND action = :action ORDER BY seq", {"run": run, "action": name}
+        """
+        SELECT * FROM events WHERE run = :run AND seq IN (
+            SELECT seq FROM events WHERE run = :run AND action = :action
+        ) ORDER BY seq
+        """,
+        {"run": run, "action": name},
     )
     return [rows.event(row) for row in found]
 
 
+async def times(tx: Tx, run: int, event: Event) -> list[datetime]:
+    """When the events happened that were told of an action under the same attempt, phase and version."""
+    found = await tx.all(
+        """
+        SELECT at FROM events
+        WHERE run = :run AND action = :action AND attempt = :attempt AND phase = :phase AND version = :version
+        """,
+        {
+            "run": run,
+            "action": event.action,
+            "attempt": event.attempt,
+            "phase": int(event.phase),
+            "version": event.version,
+        },
+    )
+    return [rows.time(row["at"]) for row in found]
+
+
+async def story_after(tx: Tx, run: int, name: str, attempt: int, seq: int) -> list[Event]:
+    """What happened to an attempt after ``seq``, in order."""
+    found = await tx.all(
+        """
+        SELECT * FROM events WHERE run = :run AND seq IN (
+            SELECT seq FROM events WHERE run = :run AND action = :action AND attempt = :attempt AND seq + 0 > :seq
+        ) ORDER BY seq
+        """,
+        {"run": run, "action": name, "attempt": attempt, "seq": seq},
+    )
+    return [rows.event(row) for row in found]
+
+
+async def unfinished_after(tx: Tx, run: int, name: str, limit: int) -> list[Action]:
+    """The actions of a run that have not ended, in the order of their names, behind a name."""
+    found = await tx.all(
+        f"{SELECT} WHERE a.run = :run AND a.name > :name AND a.phase NOT IN ({_TERMINAL}) ORDER BY a.name LIMIT :limit",
+        {"run": run, "name": name, "limit": limit},
+    )
+    return [rows.action(row) for row in found]
+
+
 def beginning(new: NewAction, attempt: int, now: datetime) -> list[Event]:
     """What an attempt begins with; of a trace, which is told of when it is over, both its ends."""
+    if new.phase is Phase.RECOVERED:
+        uri = new.output_uri if new.kind is Kind.TRACE else f"{new.output_uri}/outputs.pb"
+        return [Event(new.name, attempt, Phase.RECOVERED, 0, now, output_uri=uri)]
     began = Event(new.name, attempt, Phase.RUNNING if new.phase.terminal else new.phase, 0, new.started_at or now)
     if not new.phase.terminal:
         return [began]
@@ -163,7 +235,10 @@ async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec:
             "by": new.by,
         },
     )
+    if new.name == ROOT:
+        await _tell_run(tx, run, new.phase, new.task)
     tx.touch([Change(run, new.name, new.parent or "", new.phase)])
+    await outbox.due(tx, notice.of_new(run, new), now)
 
 
 async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
@@ -173,10 +248,10 @@ async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], n
         Stale: the row is no longer ``old`` (another attempt, or another version): look again.
     """
     seq = old.seq
-    version = old.version
+    version = old.version if new.attempt == old.attempt else 0
     for event in happened:
         version = version + 1 if event.attempt == old.attempt else 0
-        seq = await _append(tx, old.run_key, replace(event, version=version), now)
+        seq = await _append(tx, old.run_key, event, now)
     new = replace(new, seq=seq, version=version)
     changed = await tx.execute(
         """
@@ -192,18 +267,51 @@ async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], n
     )
     if not changed:
         raise Stale(f"{old.id} has moved on")
+    if new.id.name == ROOT and new.phase is not old.phase:
+        await _tell_run(tx, new.run_key, new.phase, new.task)
     tx.touch([Change(new.run_key, new.id.name, new.parent or "", new.phase)])
+    if (new.phase, new.attempt) != (old.phase, old.attempt):
+        await outbox.due(tx, notice.of(new), now)
     return new
 
 
 async def append(tx: Tx, action: Action, event: Event, now: datetime) -> None:
-    """Append an event that changes nothing but the attempt's story (notes, a late report)."""
+    """Append an event that changes nothing but the attempt's story (notes, a late report), and what ``action`` has."""
     seq = await _append(tx, action.run_key, event, now)
     await tx.execute(
-        "UPDATE actions SET seq = :seq, updated_at = :now WHERE run = :run AND name = :name",
-        {"seq": seq, "now": rows.micros(now), "run": action.run_key, "name": action.id.name},
+        """
+        UPDATE actions SET seq = :seq, updated_at = :now, logged = :logged, started_at = :started_at
+        WHERE run = :run AND name = :name
+        """,
+        {
+            "seq": seq,
+            "now": rows.micros(now),
+            "logged": int(action.logged),
+            "started_at": rows.micros_or_none(action.started_at),
+            "run": action.run_key,
+            "name": action.id.name,
+        },
     )
     tx.touch([Change(action.run_key, action.id.name, action.parent or "", action.phase)])
+
+
+async def _tell_run(tx: Tx, run: int, phase: Phase, task: TaskRef) -> None:
+    """What lists need of the root stands in the run's own row."""
+    await tx.execute(
+        """
+        UPDATE runs SET phase = :phase, task_project = :project, task_domain = :domain, task_name = :name,
+            task_version = :version
+        WHERE key = :run
+        """,
+        {
+            "run": run,
+            "phase": int(phase),
+            "project": task.project,
+            "domain": task.domain,
+            "name": task.name,
+            "version": task.version,
+        },
+    )
 
 
 async def _append(tx: Tx, run: int, event: Event, now: datetime) -> int:

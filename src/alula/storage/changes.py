@@ -52,17 +52,23 @@ class Watch:
     """What changed since it was last asked: a set, so that a slow reader costs no more than what exists."""
 
     _pending: set[Change] = field(default_factory=set)
+    _lost: bool = False
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def next(self) -> set[Change]:
-        """Wait until something changed; what did, each once."""
+    async def next(self) -> set[Change] | None:
+        """Wait until something changed; what did, each once. ``None``: anything may have, look at all of it again."""
         await self._woken.wait()
         self._woken.clear()
         pending, self._pending = self._pending, set()
-        return pending
+        lost, self._lost = self._lost, False
+        return None if lost else pending
 
     def tell(self, change: Change) -> None:
         self._pending.add(change)
+        self._woken.set()
+
+    def lose(self) -> None:
+        self._lost = True
         self._woken.set()
 
 
@@ -90,6 +96,12 @@ class Changes:
             for topic in _topics(change):
                 for watch in self._watches.get(topic, ()):
                     watch.tell(change)
+
+    def lose(self) -> None:
+        """What others changed is not known for some time: every watch is to look at its rows again."""
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.lose()
 
 
 def _topics(change: Change) -> Iterator[Topic]:

@@ -1,4 +1,4 @@
-"""Projects. Their domains are the same for all of them, and are configuration."""
+"""Projects. Their domains are the same for all of them."""
 
 import json
 from datetime import datetime

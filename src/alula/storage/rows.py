@@ -1,7 +1,8 @@
 """Between rows and the values of `core`. Nothing here decides."""
 
 import json
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -23,6 +24,7 @@ from alula.core.action import (
 )
 from alula.core.ids import ActionId, RunId
 from alula.core.phase import Phase
+from alula.core.trigger import BY_NOBODY, FiredBy
 from alula.storage.database import Row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -126,9 +128,18 @@ def action(row: Row) -> Action:
         source=row["source"],
         created_by=row["created_by"],
         max_concurrency=row["max_concurrency"],
+        recovers=row["recovers"],
         overwrite_cache=bool(row["overwrite_cache"]),
         cache_everywhere=bool(row["cache_everywhere"]),
+        trigger=fired_by(row),
     )
+
+
+def fired_by(row: Row) -> FiredBy:
+    """Which trigger made a run, from its row."""
+    if not row["trigger_name"]:
+        return BY_NOBODY
+    return FiredBy(row["trigger_task"], row["trigger_name"], row["trigger_revision"], row["trigger_type"])
 
 
 def unfinished(row: Row) -> Unfinished:
@@ -141,14 +152,24 @@ def event_detail(event: Event) -> str:
     detail: dict[str, Any] = {}
     if event.failure is not None:
         detail["failure"] = asdict(event.failure)
-    for name in ("output_uri", "report_uri", "logged", "cluster", "cache_status", "cache_source"):
+    for name in ("output_uri", "report_uri", "logged", "cluster", "cache_status", "cache_source", "reason", "by"):
         if value := getattr(event, name):
             detail[name] = value
     if event.notes:
-        detail["notes"] = [[micros(note.at), note.text] for note in event.notes]
+        detail["notes"] = [[micros(note.at), note.text, *_bytes_text(note.told)] for note in event.notes]
     if event.links:
-        detail["links"] = [[link.name, link.uri] for link in event.links]
+        detail["links"] = [[link.name, link.uri, *_bytes_text(link.told)] for link in event.links]
+    if event.log_context:
+        (detail["log_context"],) = _bytes_text(event.log_context)
     return json.dumps(detail)
+
+
+def _bytes_text(value: bytes) -> list[str]:
+    return [b64encode(value).decode()] if value else []
+
+
+def _text_bytes(told: Iterable[str]) -> list[bytes]:
+    return [b64decode(text) for text in told]
 
 
 def event(row: Row) -> Event:
@@ -166,8 +187,11 @@ def event(row: Row) -> Event:
         report_uri=detail.get("report_uri", ""),
         logged=detail.get("logged", False),
         cluster=detail.get("cluster", ""),
-        notes=tuple(Note(time(at), text) for at, text in detail.get("notes", ())),
-        links=tuple(Link(name, uri) for name, uri in detail.get("links", ())),
+        notes=tuple(Note(time(at), text, *_text_bytes(told)) for at, text, *told in detail.get("notes", ())),
+        links=tuple(Link(name, uri, *_text_bytes(told)) for name, uri, *told in detail.get("links", ())),
+        log_context=b64decode(detail.get("log_context", "")),
         cache_status=CacheStatus(detail.get("cache_status", 0)),
         cache_source=detail.get("cache_source", ""),
+        reason=detail.get("reason", ""),
+        by=detail.get("by", ""),
     )

@@ -1,19 +1,24 @@
 """Runs: what all actions of one have in common."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from alula.core.action import Action
 from alula.core.ids import ROOT, RunId
-from alula.core.pages import Order, Page
+from alula.core.pages import Order, Page, Test, Where
+from alula.core.phase import Phase
 from alula.core.run import Run, RunScope
 from alula.storage import rows
 from alula.storage.actions import SELECT
 from alula.storage.database import Row, Tx
-from alula.storage.listing import Column, Listing
+from alula.storage.listing import Column, Keys, Listing
 
 
-def _run(row: Row) -> Run:
+def read(row: Row) -> Run:
+    """A row of `runs`."""
     return Run(
         key=row["key"],
         id=RunId(row["project"], row["domain"], row["name"]),
@@ -32,23 +37,25 @@ def _run(row: Row) -> Run:
         overwrite_cache=bool(row["overwrite_cache"]),
         cache_everywhere=bool(row["cache_everywhere"]),
         notify=bool(row["notify"]),
+        hosted=bool(row["hosted"]),
         recovers=row["recovers"],
+        trigger=rows.fired_by(row),
     )
 
 
 async def find(tx: Tx, run: RunId) -> Run | None:
     """A run by its name."""
     row = await tx.one(
-        "SELECT * FROM runs WHERE project = :project AND domain = :domain AND name = :name",
+        "SELECT * FROM runs WHERE project = :project AND domain = :domain AND name = :name AND deleting = 0",
         {"project": run.project, "domain": run.domain, "name": run.name},
     )
-    return _run(row) if row else None
+    return read(row) if row else None
 
 
 async def get(tx: Tx, key: int) -> Run | None:
     """A run by its key."""
     row = await tx.one("SELECT * FROM runs WHERE key = :key", {"key": key})
-    return _run(row) if row else None
+    return read(row) if row else None
 
 
 async def insert(tx: Tx, run: Run) -> int | None:
@@ -57,10 +64,13 @@ async def insert(tx: Tx, run: Run) -> int | None:
         """
         INSERT INTO runs (
             project, domain, name, org, digest, run_spec, labels, relation, source, starts_at, created_at, seq,
-            created_by, queue, max_concurrency, overwrite_cache, cache_everywhere, notify, recovers
+            created_by, queue, max_concurrency, overwrite_cache, cache_everywhere, notify, hosted,
+            recovers, phase, task_project, task_domain, task_name, task_version,
+            trigger_task, trigger_name, trigger_revision, trigger_type
         )
         VALUES (:project, :domain, :name, :org, :digest, :spec, :labels, :relation, :source, :starts_at, :created_at, 0,
-            :created_by, :queue, :max_concurrency, :overwrite_cache, :cache_everywhere, :notify, :recovers)
+            :created_by, :queue, :max_concurrency, :overwrite_cache, :cache_everywhere, :notify, :hosted,
+            :recovers, 0, '', '', '', '', :trigger_task, :trigger_name, :trigger_revision, :trigger_type)
         ON CONFLICT DO NOTHING RETURNING key
         """,
         {
@@ -81,7 +91,12 @@ async def insert(tx: Tx, run: Run) -> int | None:
             "overwrite_cache": int(run.overwrite_cache),
             "cache_everywhere": int(run.cache_everywhere),
             "notify": int(run.notify),
+            "hosted": int(run.hosted),
             "recovers": run.recovers,
+            "trigger_task": run.trigger.task,
+            "trigger_name": run.trigger.name,
+            "trigger_revision": run.trigger.revision,
+            "trigger_type": run.trigger.automation,
         },
     )
     return row["key"] if row else None
@@ -92,7 +107,23 @@ def _moment(text: str) -> int:
     return rows.micros(at if at.tzinfo else at.astimezone())
 
 
-_FIELDS = {
+_OF_RUNS = {
+    "phase": Column("r.phase", int),
+    "created_at": Column("r.created_at", _moment),
+    "project": Column("r.project"),
+    "domain": Column("r.domain"),
+    "run_name": Column("r.name"),
+    "run_source": Column("r.source", int),
+    "task_project": Column("r.task_project"),
+    "task_domain": Column("r.task_domain"),
+    "task_name": Column("r.task_name"),
+    "task_version": Column("r.task_version"),
+    "function_name": Column("r.task_name"),
+    "trigger_name": Column("r.trigger_name"),
+    "trigger_task_name": Column("r.trigger_task"),
+    "trigger_revision": Column("r.trigger_revision", int),
+}
+_OF_ACTIONS = {
     "phase": Column("a.phase", int),
     "created_at": Column("a.created_at", _moment),
     "updated_at": Column("a.updated_at", _moment),
@@ -102,10 +133,6 @@ _FIELDS = {
     "action_group": Column("a.grp"),
     "parent_name": Column("coalesce(a.parent, '')"),
     "parent_action_name": Column("coalesce(a.parent, '')"),
-    "project": Column("r.project"),
-    "domain": Column("r.domain"),
-    "run_name": Column("r.name"),
-    "run_source": Column("r.source", int),
     "task_project": Column("a.task_project"),
     "task_domain": Column("a.task_domain"),
     "task_name": Column("a.task_name"),
@@ -130,36 +157,101 @@ def _label(field: str) -> Column | None:
 _LABEL = re.compile(r"labels\.([A-Za-z0-9._/-]{1,317})")  # what Kubernetes takes as a label's name
 _RUNS = Listing(
     select=_SELECT,
-    columns=_FIELDS | {"name": Column("r.name")},
+    columns=_OF_ACTIONS | _OF_RUNS | {"name": Column("r.name")},
     computed=_label,
     unique=("created_at", "run_name", "project", "domain"),
     default=(Order("created_at", descending=True),),
 )
 _ACTIONS = Listing(
     select=_SELECT,
-    columns=_FIELDS | {"name": Column("a.name")},
+    columns=_OF_RUNS | _OF_ACTIONS | {"name": Column("a.name")},
     unique=("created_at", "name"),
     default=(Order("created_at", descending=False),),
 )
 
 
 async def page(tx: Tx, scope: RunScope, asked: Page) -> tuple[list[Action], str]:
-    """One page of runs, each as its root action, and the token of the next."""
-    columns = {
-        "r.project": scope.project,
-        "r.domain": scope.domain,
-        "a.task_project": scope.task_project,
-        "a.task_domain": scope.task_domain,
-        "a.task_name": scope.task_name,
-        "a.task_version": scope.task_version,
-    }
-    used = [(sql, value) for sql, value in columns.items() if value]
-    conditions = [f"a.name = '{ROOT}'", *(f"{sql} = :s{i}" for i, (sql, _) in enumerate(used))]
-    if scope.paused:
-        conditions.append("EXISTS (SELECT 1 FROM actions p WHERE p.run = a.run AND p.phase = 9)")
-    sql, values, keys = _RUNS.query(asked, " AND ".join(conditions), {f"s{i}": v for i, (_, v) in enumerate(used)})
+    """One page of runs, each as its root action, and the token of the next. The newest come first.
+
+    In the order of their age it costs the same however many runs there are: each phase has its own stretch of an
+    index, and the page is merged from the first rows of each.
+    """
+    sql, values, keys = page_query(scope, asked)
     found, token = keys.cut(await tx.all(sql, values))
     return [rows.action(row) for row in found], token
+
+
+def page_query(scope: RunScope, asked: Page) -> tuple[str, dict[str, Any], Keys]:
+    """The statement of `page`."""
+    phases, others = _phases(asked.where)
+    clauses = _RUNS.clauses(replace(asked, where=others), {})
+    conditions = [*conditions_of(scope, clauses.values), *clauses.conditions]
+    named = {where.field for where in others} | {order.field for order in clauses.page.order}
+    tables = "runs r"
+    if any(name in _OF_ACTIONS and name not in _OF_RUNS for name in named):
+        tables = "runs r CROSS JOIN actions a"
+        conditions.append(f"a.run = r.key AND a.name = '{ROOT}'")
+    stretches = [f"r.phase = {phase}" for phase in phases]
+    if scope.paused:  # there are few of those
+        tables = f"(SELECT DISTINCT run FROM actions WHERE phase = 9) p CROSS JOIN {tables}"  # noqa: S608
+        stretches = [f"r.key = p.run AND r.phase IN ({', '.join(map(str, phases))})"]
+    limit = clauses.page.limit + 1
+    branches = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT r.key AS run_key, {clauses.keys} FROM {tables}"  # noqa: S608
+        f" WHERE {' AND '.join(f'({c})' for c in [stretch, *conditions])} ORDER BY {clauses.by} LIMIT {limit}) s{i}"
+        for i, stretch in enumerate(stretches)
+    )
+    by = ", ".join(f"key_{i} {'DESC' if o.descending else 'ASC'}" for i, o in enumerate(clauses.page.order))
+    keys = "".join(f", key_{i}" for i in range(len(clauses.page.order)))
+    page = f"SELECT * FROM ({branches}) merged ORDER BY {by} LIMIT {limit}"  # noqa: S608
+    select = _SELECT.replace("/*keys*/", keys).replace(
+        "FROM actions a JOIN runs r ON r.key = a.run",
+        f"FROM ({page}) page CROSS JOIN runs r CROSS JOIN actions a",
+    )
+    sql = f"{select} WHERE r.key = page.run_key AND a.run = r.key AND a.name = '{ROOT}' ORDER BY {by}"
+    return sql, clauses.values, clauses.page
+
+
+def conditions_of(scope: RunScope, values: dict[str, Any]) -> list[str]:
+    """Which runs (`r`) are in a scope; what is compared with is added to ``values``."""
+    columns = {
+        "r.hosted": int(scope.hosted),
+        "r.project": scope.project,
+        "r.domain": scope.domain,
+        "r.task_project": scope.task_project,
+        "r.task_domain": scope.task_domain,
+        "r.task_name": scope.task_name,
+        "r.task_version": scope.task_version,
+        "r.trigger_task": scope.trigger_task,
+        "r.trigger_name": scope.trigger_name,
+    }
+    used = [(sql, value) for sql, value in columns.items() if value != ""]
+    values |= {f"s{i}": value for i, (_, value) in enumerate(used)}
+    indexed = ["r.trigger_name <> ''"] if scope.trigger_name else []
+    return [f"{sql} = :s{i}" for i, (sql, _) in enumerate(used)] + indexed + ["r.deleting = 0"]
+
+
+def conditions_on(asked: Page, values: dict[str, Any]) -> list[str]:
+    """A caller's conditions in SQL, on a run `r` and its root `a`; what is compared with is added to ``values``."""
+    clauses = _RUNS.clauses(asked, values)
+    values |= clauses.values
+    return list(clauses.conditions)
+
+
+def _phases(wheres: Sequence[Where]) -> tuple[list[int], tuple[Where, ...]]:
+    """The phases that conditions leave to choose from, and the conditions on all else."""
+    phases, others = {int(phase) for phase in Phase}, []
+    for where in wheres:
+        plain = where.test is Test.VALUE_IN or (where.test is Test.EQUAL and len(where.values) == 1)
+        if where.field == "phase" and plain and where.values and all(map(_NUMBER.fullmatch, where.values)):
+            phases &= {int(value) for value in where.values}
+        else:
+            others.append(where)
+    return sorted(phases) or [_NONE], tuple(others)
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_NONE = 0  # the phase of no run
 
 
 async def page_of_actions(tx: Tx, run: int, asked: Page) -> tuple[list[Action], str]:

@@ -1,8 +1,9 @@
 """Deployed tasks: versions of a name, each with its spec."""
 
-from alula.core.ids import TaskId
-from alula.core.pages import Order, Page
-from alula.core.task import Task, TaskScope
+from alula.core.ids import RunId, TaskId
+from alula.core.pages import Order, Page, Where
+from alula.core.phase import Phase
+from alula.core.task import LatestRun, Task, TaskScope
 from alula.storage import rows
 from alula.storage.database import Row, Tx
 from alula.storage.listing import Column, Listing
@@ -18,6 +19,7 @@ def _task(row: Row) -> Task:
         entrypoint=bool(row["entrypoint"]),
         spec=row["spec"],
         deployed_at=rows.time(row["updated_at"]),
+        deployed_by=row["deployed_by"],
     )
 
 
@@ -35,9 +37,10 @@ async def put(tx: Tx, task: Task) -> None:
     await tx.execute(
         """
         INSERT INTO tasks VALUES (:project, :domain, :name, :version, :org, :short_name, :environment, :description,
-            :entrypoint, :spec, :at, :at)
-        ON CONFLICT DO UPDATE SET org = :org, short_name = :short_name, environment = :environment,
-            description = :description, entrypoint = :entrypoint, spec = :spec, updated_at = :at
+            :entrypoint, :spec, :at, :at, :deployed_by)
+        ON CONFLICT (project, domain, name, version) DO UPDATE SET org = :org, short_name = :short_name,
+            environment = :environment, description = :description, entrypoint = :entrypoint, spec = :spec,
+            updated_at = :at, deployed_by = :deployed_by
         """,
         {
             "project": task.id.project,
@@ -51,10 +54,14 @@ async def put(tx: Tx, task: Task) -> None:
             "entrypoint": int(task.entrypoint),
             "spec": task.spec,
             "at": rows.micros(task.deployed_at),
+            "deployed_by": task.deployed_by,
         },
     )
 
 
+_OWN = """
+    FROM triggers g WHERE g.project = t.project AND g.domain = t.domain AND g.task = t.name AND g.deleted_at IS NULL
+"""
 _LISTING = Listing(
     select="SELECT t.* /*keys*/ FROM tasks t",
     columns={
@@ -65,6 +72,10 @@ _LISTING = Listing(
         "environment": Column("t.environment"),
         "function_name": Column("t.short_name"),
         "short_description": Column("t.description"),
+        "deployed_by": Column("t.deployed_by"),
+        "trigger_name": Column(f"coalesce((SELECT min(g.name) {_OWN}), '')"),
+        "total_triggers": Column(f"(SELECT count(*) {_OWN})", int),
+        "active_triggers": Column(f"(SELECT count(*) {_OWN} AND g.active = 1)", int),
         "created_at": Column("t.created_at", int),
         "updated_at": Column("t.updated_at", int),
     },
@@ -77,7 +88,7 @@ _LATEST = """NOT EXISTS (SELECT 1 FROM tasks n WHERE n.project = t.project AND n
 
 
 def _conditions(scope: TaskScope) -> tuple[list[str], dict[str, object]]:
-    named = {"project": scope.project, "domain": scope.domain, "name": scope.name}
+    named = {"project": scope.project, "domain": scope.domain, "name": scope.name, "deployed_by": scope.deployed_by}
     values: dict[str, object] = {f"s_{field}": value for field, value in named.items() if value}
     conditions = [f"t.{field} = :s_{field}" for field, value in named.items() if value]
     if scope.entrypoint is not None:
@@ -102,10 +113,37 @@ async def page_of_versions(tx: Tx, scope: TaskScope, asked: Page) -> tuple[list[
     return [_task(row) for row in found], token
 
 
-async def count(tx: Tx, scope: TaskScope) -> int:
-    """How many tasks there are in a scope, each name once."""
+async def count(tx: Tx, scope: TaskScope, where: tuple[Where, ...] = ()) -> int:
+    """How many tasks there are in a scope, each name once, of which the latest version meets some conditions."""
     conditions, values = _conditions(scope)
-    row = await tx.one(f"SELECT count(*) AS n FROM tasks t WHERE {' AND '.join([*conditions, _LATEST])}", values)  # noqa: S608
+    clauses = _LISTING.clauses(Page(where=where), values)
+    wanted = " AND ".join(f"({condition})" for condition in [*conditions, _LATEST, *clauses.conditions])
+    row = await tx.one(f"SELECT count(*) AS n FROM tasks t WHERE {wanted}", clauses.values)  # noqa: S608
     assert row is not None
     total: int = row["n"]
     return total
+
+
+_OF_TASK = "task_project = :project AND task_domain = :domain AND task_name = :name"
+_RUN = f"SELECT project, domain, name, created_at, phase, task_name FROM runs WHERE hosted = 1 AND {_OF_TASK}"  # noqa: S608
+_NEWEST = "ORDER BY created_at DESC LIMIT 1"
+# Each phase has its own stretch of an index.
+_BY_PHASE = " UNION ALL ".join(
+    f"SELECT * FROM ({_RUN} AND phase = {phase} {_NEWEST}) s{phase}"  # noqa: S608
+    for phase in map(int, Phase)
+)
+_LATEST_OF_TASK = f"SELECT * FROM ({_BY_PHASE}) newest {_NEWEST}"  # noqa: S608
+_LATEST_OF_VERSION = f"{_RUN} AND task_version = :version {_NEWEST}"
+
+
+async def latest_run(tx: Tx, task: TaskId, *, of_version: bool) -> LatestRun | None:
+    """The run of a task, or of one version of it, that was created last."""
+    values = {"project": task.project, "domain": task.domain, "name": task.name}
+    if of_version:
+        row = await tx.one(_LATEST_OF_VERSION, values | {"version": task.version})
+    else:
+        row = await tx.one(_LATEST_OF_TASK, values)
+    if row is None:
+        return None
+    run = RunId(row["project"], row["domain"], row["name"])
+    return LatestRun(run, rows.time(row["created_at"]), Phase(row["phase"]), row["task_name"])

@@ -1,11 +1,12 @@
 """Actions: as clients enqueue them, and as they are told of them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
 from flyteidl2.actions import actions_service_pb2
-from flyteidl2.common import phase_pb2
-from flyteidl2.core import execution_pb2
+from flyteidl2.common import identifier_pb2, identity_pb2, phase_pb2
+from flyteidl2.core import catalog_pb2, execution_pb2
 from flyteidl2.task import common_pb2, task_definition_pb2
 from flyteidl2.workflow import (
     internal_run_service_pb2,
@@ -16,11 +17,25 @@ from flyteidl2.workflow import (
 )
 from google.protobuf.message import DecodeError
 
-from alula.core.action import Action, Attempt, Blame, Details, Event, Failure, Kind, NewAction, Note, TaskRef
-from alula.core.errors import Conflict, Invalid, Unsupported
-from alula.core.ids import ActionId
+from alula.core.action import (
+    Action,
+    Attempt,
+    Blame,
+    CacheStatus,
+    Details,
+    Event,
+    Failure,
+    Kind,
+    Link,
+    NewAction,
+    Note,
+    TaskRef,
+)
+from alula.core.errors import Conflict, Invalid
+from alula.core.ids import ActionId, RunId
 from alula.core.phase import Phase
-from alula.wire import ids, tasks, times
+from alula.core.trigger import TriggerId
+from alula.wire import conditions, ids, links, tasks, times
 
 Enqueued = (
     actions_service_pb2.Action | queue_service_pb2.EnqueueActionRequest | internal_run_service_pb2.RecordActionRequest
@@ -39,8 +54,26 @@ def new_action(message: Enqueued) -> NewAction:
     if kind == "trace":
         return _trace(name, parent, base, message)
     if kind is None:
-        raise Invalid("spec: say what the action is: a task or a trace")
-    raise Unsupported("conditions are not served by this version of alula yet: remove the condition, or upgrade")
+        raise Invalid("spec: say what the action is: a task, a trace or a condition")
+    return _condition(name, parent, base, message)
+
+
+def _condition(name: str, parent: str, base: str, message: Enqueued) -> NewAction:
+    condition = message.condition
+    conditions.check(condition)
+    return NewAction(
+        name=name,
+        parent=parent or None,
+        kind=Kind.CONDITION,
+        group=message.group,
+        input_uri="",
+        output_uri="",
+        base_uri=base,
+        spec=condition.SerializeToString(deterministic=True),
+        policy=conditions.policy(condition),
+        task=TaskRef(name=condition.name, short_name=condition.name, type=conditions.type_name(condition)),
+        phase=Phase.PAUSED,
+    )
 
 
 def _task(name: str, parent: str, base: str, message: Enqueued) -> NewAction:
@@ -56,6 +89,8 @@ def _task(name: str, parent: str, base: str, message: Enqueued) -> NewAction:
         spec=spec.SerializeToString(deterministic=True),
         policy=tasks.policy(spec.task_template),
         task=tasks.reference(spec),
+        queue=message.task.queue,
+        cache_key=message.task.cache_key.value,
     )
 
 
@@ -93,6 +128,9 @@ def update_message(action: Action, org: str) -> state_service_pb2.ActionUpdate:
     )
     if action.failure is not None and action.phase.terminal:
         update.error.CopyFrom(_execution_error(action))
+    if action.value:
+        update.value.ParseFromString(action.value)
+        update.output_uri = ""  # a condition's value travels inline (SDK: `_condition.py`)
     return update
 
 
@@ -124,11 +162,23 @@ def metadata(action: Action, org: str) -> run_definition_pb2.ActionMetadata:
         action_type=cast("run_definition_pb2.ActionType", int(action.kind)),
         environment_name=task.environment,
         funtion_name=task.name,
+        executed_by=identity(action.created_by) if action.created_by else None,
+        source=cast("run_definition_pb2.RunSource", action.source),
     )
+    if action.recovered_from:
+        origin = replace(action.id, run=replace(action.id.run, name=action.recovered_from))
+        found.recovered_from.CopyFrom(ids.action_message(origin, org))
     if action.parent is None and action.relation:
         found.relation.ParseFromString(action.relation)
+    if action.parent is None and action.trigger.name:
+        found.trigger_name = action.trigger.name
+        found.trigger_id.CopyFrom(ids.trigger_message(fired_by(action), action.trigger.revision, org))
+        found.trigger_type.ParseFromString(action.trigger.automation)
     if action.kind is Kind.TRACE:
         found.trace.name = task.name
+    elif action.kind is Kind.CONDITION:
+        found.condition.name = task.name
+        found.condition.type.CopyFrom(conditions.named_type(task.type))
     else:
         identifier = task_definition_pb2.TaskIdentifier(
             org=org, project=task.project, domain=task.domain, name=task.name, version=task.version
@@ -139,9 +189,17 @@ def metadata(action: Action, org: str) -> run_definition_pb2.ActionMetadata:
     return found
 
 
+def fired_by(action: Action) -> TriggerId:
+    """The trigger that made an action's run; there is one."""
+    return TriggerId(action.id.run.project, action.id.run.domain, action.trigger.task, action.trigger.name)
+
+
 def status(action: Action) -> run_definition_pb2.ActionStatus:
     found = run_definition_pb2.ActionStatus(
-        phase=_phase(action.phase), start_time=times.timestamp(action.created_at), attempts=action.attempt
+        phase=_phase(action.phase),
+        start_time=times.timestamp(action.created_at),
+        attempts=action.attempt,
+        cache_status=_cache_status(action.cache_status),
     )
     if action.ended_at is not None:
         found.end_time.CopyFrom(times.timestamp(action.ended_at))
@@ -160,12 +218,23 @@ def details_message(details: Details, org: str) -> run_definition_pb2.ActionDeta
     )
     if action.phase is Phase.ABORTED:
         found.abort_info.reason = action.abort_reason
+        if action.by:
+            found.abort_info.aborted_by.CopyFrom(identity(action.by))
+    elif action.value:
+        found.signal_info.output.ParseFromString(action.value)
+        if action.by:
+            found.signal_info.signalled_by.CopyFrom(identity(action.by))
     elif action.failure is not None and action.phase.terminal:
         found.error_info.CopyFrom(error_info(action.failure))
     if action.kind is Kind.TRACE:
         found.trace.ParseFromString(details.spec)
+    elif action.kind is Kind.CONDITION:
+        found.condition.ParseFromString(details.spec)
     else:
         found.task.ParseFromString(details.spec)
+        for attempt in found.attempts:
+            if not attempt.log_info:
+                attempt.log_info.extend(links.rendered(found.task.task_template, action, attempt.attempt))
     return found
 
 
@@ -177,6 +246,8 @@ def attempt_message(attempt: Attempt) -> run_definition_pb2.ActionAttempt:
         logs_available=attempt.logged,
         cluster=attempt.cluster,
         cluster_events=[cluster_event(note) for note in attempt.notes],
+        cache_status=_cache_status(attempt.cache_status),
+        log_info=[_link(link) for link in attempt.links],
         phase_transitions=[
             run_definition_pb2.PhaseTransition(
                 phase=_phase(t.phase), start_time=times.timestamp(t.start), end_time=times.optional(t.end)
@@ -194,11 +265,45 @@ def attempt_message(attempt: Attempt) -> run_definition_pb2.ActionAttempt:
         found.outputs.report_uri = attempt.report_uri
     if attempt.logged:
         found.log_context.CopyFrom(log_context(attempt))
+    if attempt.cache_source:
+        found.cache_metadata.source_action_attempt.CopyFrom(_attempt_id(attempt.cache_source))
     return found
+
+
+def identity(subject: str) -> identity_pb2.EnrichedIdentity:
+    """Somebody, as clients show them."""
+    user = identity_pb2.User(id=identifier_pb2.UserIdentifier(subject=subject))
+    user.spec.user_handle = subject
+    return identity_pb2.EnrichedIdentity(user=user)
+
+
+def subject(message: identity_pb2.EnrichedIdentity) -> str:
+    """Who somebody is, as rows keep it."""
+    return message.user.id.subject or message.application.id.subject
+
+
+def _attempt_text(message: identifier_pb2.ActionAttemptIdentifier) -> str:
+    action = message.action_id
+    if not action.name:
+        return ""
+    return f"{action.run.project}/{action.run.domain}/{action.run.name}/{action.name}/{message.attempt}"
+
+
+def _attempt_id(text: str) -> identifier_pb2.ActionAttemptIdentifier:
+    """Which attempt it was, as rows spell it: project/domain/run/action/attempt."""
+    project, domain, run, action, attempt = text.split("/")
+    source = ActionId(RunId(project, domain, run), action)
+    return identifier_pb2.ActionAttemptIdentifier(action_id=ids.action_message(source, ""), attempt=int(attempt))
+
+
+def _cache_status(told: CacheStatus) -> catalog_pb2.CatalogCacheStatus:
+    return cast("catalog_pb2.CatalogCacheStatus", int(told))
 
 
 def log_context(attempt: Attempt) -> execution_pb2.LogContext:
     """Where the attempt's log is. One process stands for the pod that clients expect."""
+    if attempt.log_context:
+        return execution_pb2.LogContext.FromString(attempt.log_context)
     name = f"attempt-{attempt.number}"
     container = execution_pb2.ContainerContext(
         container_name="main",
@@ -212,7 +317,15 @@ def log_context(attempt: Attempt) -> execution_pb2.LogContext:
     return execution_pb2.LogContext(pods=[pod], primary_pod_name=name)
 
 
+def _link(link: Link) -> execution_pb2.TaskLog:
+    if link.told:
+        return execution_pb2.TaskLog.FromString(link.told)
+    return execution_pb2.TaskLog(name=link.name, uri=link.uri)
+
+
 def cluster_event(note: Note) -> run_definition_pb2.ClusterEvent:
+    if note.told:
+        return run_definition_pb2.ClusterEvent.FromString(note.told)
     return run_definition_pb2.ClusterEvent(occurred_at=times.timestamp(note.at), message=note.text)
 
 
@@ -234,8 +347,12 @@ def event(message: run_definition_pb2.ActionEvent) -> tuple[ActionId, Event]:
         output_uri=message.outputs.output_uri,
         report_uri=message.outputs.report_uri,
         logged=message.HasField("log_context"),
+        log_context=message.log_context.SerializeToString(),
         cluster=message.cluster,
-        notes=tuple(Note(times.time(e.occurred_at), e.message) for e in message.cluster_events),
+        notes=tuple(Note(times.time(e.occurred_at), e.message, e.SerializeToString()) for e in message.cluster_events),
+        links=tuple(Link(log.name, log.uri, log.SerializeToString()) for log in message.log_info),
+        cache_status=_told_cache_status(message.cache_status),
+        cache_source=_attempt_text(message.cache_metadata.source_action_attempt),
     )
     return ids.action(message.id), reported
 
@@ -285,6 +402,10 @@ def _told_blame(number: int) -> Blame:
     return Blame(number) if number in set(Blame) else Blame.UNKNOWN
 
 
+def _told_cache_status(number: int) -> CacheStatus:
+    return CacheStatus(number) if number in set(CacheStatus) else CacheStatus.DISABLED
+
+
 def _blame(blame: Blame) -> execution_pb2.ExecutionError.ErrorKind:
     return cast("execution_pb2.ExecutionError.ErrorKind", int(blame))
 
@@ -299,9 +420,24 @@ def log_context_message(attempt: Attempt) -> run_service_pb2.GetActionLogContext
     )
 
 
+def update_event(message: actions_service_pb2.UpdateRequest) -> tuple[ActionId, Event]:
+    """What an executor tells of an attempt."""
+    return ids.action(message.action_id), _told(message.action_id.name, message.attempt, message.status)
+
+
+def _told(name: str, attempt: int, status: run_definition_pb2.ActionStatus) -> Event:
+    at = times.time(status.end_time if status.HasField("end_time") else status.start_time)
+    phase = _told_phase("status.phase", status.phase)
+    cached = _told_cache_status(status.cache_status)
+    return Event(name, attempt or max(1, status.attempts), phase, 0, at, cache_status=cached)
+
+
 def status_event(message: internal_run_service_pb2.UpdateActionStatusRequest) -> tuple[ActionId, Event]:
     """A status update, as the event it stands for."""
-    told = message.status
-    phase = _told_phase("status.phase", told.phase)
-    at = times.time(told.end_time if told.HasField("end_time") else told.start_time)
-    return ids.action(message.action_id), Event(message.action_id.name, max(1, told.attempts), phase, 0, at)
+    told = replace(
+        _told(message.action_id.name, 0, message.status),
+        reason=message.abort_reason,
+        by=subject(message.principal),
+        value=message.output.SerializeToString() if message.HasField("output") else b"",
+    )
+    return ids.action(message.action_id), told

@@ -4,6 +4,7 @@ from flyteidl2.common import identifier_pb2
 from flyteidl2.task import task_definition_pb2
 
 from alula.core.ids import ActionId, RunId, TaskId
+from alula.core.trigger import TriggerId
 
 
 def run(message: identifier_pb2.RunIdentifier) -> RunId:
@@ -16,6 +17,17 @@ def action(message: identifier_pb2.ActionIdentifier) -> ActionId:
 
 def task(message: task_definition_pb2.TaskIdentifier) -> TaskId:
     return TaskId(message.project, message.domain, message.name, message.version)
+
+
+def trigger(message: identifier_pb2.TriggerName) -> TriggerId:
+    return TriggerId(message.project, message.domain, message.task_name, message.name)
+
+
+def trigger_message(value: TriggerId, revision: int, org: str) -> identifier_pb2.TriggerIdentifier:
+    name = identifier_pb2.TriggerName(
+        org=org, project=value.project, domain=value.domain, task_name=value.task, name=value.name
+    )
+    return identifier_pb2.TriggerIdentifier(name=name, revision=revision)
 
 
 def run_message(value: RunId, org: str) -> identifier_pb2.RunIdentifier:

@@ -13,17 +13,19 @@ from alula.core.launch import Launch
 from alula.core.naming import attempt_name
 from alula.core.run import Run
 from alula.core.template import render
-from alula.wire import tasks
+from alula.wire import secrets, tasks
 from alula.wire.actions import output_prefix
 
 _ORG = "local"  # a0 insists on an organisation; clients mostly have none
 
 
-def launch(action: Action, run: Run, spec: bytes, surroundings: Mapping[str, str]) -> Launch:
+def launch(
+    action: Action, run: Run, spec: bytes, surroundings: Mapping[str, str], secrets_: Mapping[str, bytes]
+) -> Launch:
     """The launch of an action's current attempt. ``surroundings`` is how the task reaches this server.
 
     Raises:
-        LaunchRefused: the template describes nothing that can be started.
+        LaunchRefused: the template describes nothing that can be started, or a secret is missing.
     """
     template = tasks.spec(spec).task_template
     container = _container(template)
@@ -32,13 +34,21 @@ def launch(action: Action, run: Run, spec: bytes, surroundings: Mapping[str, str
     words = render([*container.command, *container.args], _variables(action, run, run_spec))
     if not words:
         raise LaunchRefused(f"the task {action.task.name} has no command and no arguments: there is nothing to run")
+    injected = secrets.inject([run_spec.security_context, template.security_context], secrets_, run.id)
     env = {
         **_pairs(container.env),
         **_pairs(run_spec.envs.values),
+        **injected.env,
         **surroundings,
         **_identity(action, template, name),
     }
-    return Launch(name=name, command=words, env=env, image=container.image)
+    return Launch(name=name, command=words, env=env, image=container.image, files=injected.files)
+
+
+def secret_keys(run: Run, spec: bytes) -> set[str]:
+    """The names of the secrets that a launch needs."""
+    contexts = run_pb2.RunSpec.FromString(run.spec).security_context, tasks.spec(spec).task_template.security_context
+    return secrets.keys(contexts)
 
 
 def _variables(action: Action, run: Run, run_spec: run_pb2.RunSpec) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import cast
 from flyteidl2.project import project_service_pb2
 from flyteidl2.task import run_pb2
 
+from alula.core.domain import Domain
 from alula.core.errors import Invalid
 from alula.core.pages import Page, Test, Where
 from alula.core.project import Project
@@ -26,11 +27,11 @@ def project(message: project_service_pb2.Project) -> Project:
     )
 
 
-def message(value: Project, domains: Sequence[str], org: str) -> project_service_pb2.Project:
+def message(value: Project, domains: Sequence[Domain], org: str) -> project_service_pb2.Project:
     return project_service_pb2.Project(
         id=value.name,
         name=value.title,
-        domains=[project_service_pb2.Domain(id=domain, name=domain) for domain in domains],
+        domains=[project_service_pb2.Domain(id=domain.name, name=domain.title) for domain in domains],
         description=value.description,
         labels=run_pb2.Labels(values=value.labels),
         state=cast("project_service_pb2.ProjectState", value.state),

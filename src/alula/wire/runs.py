@@ -1,23 +1,23 @@
 """Runs: as clients create them, and as they are told of them."""
 
+from typing import Any
+
+from flyteidl2.common import identifier_pb2
 from flyteidl2.common import run_pb2 as relation_pb2
 from flyteidl2.task import run_pb2
 from flyteidl2.workflow import run_definition_pb2, run_service_pb2
 
 from alula.core.action import Action, Details
-from alula.core.errors import Unsupported
+from alula.core.errors import Invalid
+from alula.core.ids import RunId
 from alula.core.run import Creation, Run, RunScope
 from alula.wire import actions, ids, times
 
 
-def creation(message: run_service_pb2.CreateRunRequest, request: str) -> Creation:
-    """A request to create a run. ``request`` is the client's name for the request itself, or empty."""
-    if message.run_spec.relation.relation_type == relation_pb2.RELATION_TYPE_RECOVER:
-        raise Unsupported("recovering a run is not served by this version of alula yet: rerun it without --recover")
+def creation(message: run_service_pb2.CreateRunRequest, request: str, by: str) -> Creation:
+    """A request by somebody to create a run. ``request`` is the client's name for the request itself, or empty."""
     named = message.WhichOneof("id") == "run_id"
     task = message.WhichOneof("task")
-    if task == "trigger_name":
-        raise Unsupported("trigger_name: triggers are not served by this version of alula yet")
     return Creation(
         project=message.run_id.project if named else message.project_id.name,
         domain=message.run_id.domain if named else message.project_id.domain,
@@ -27,14 +27,47 @@ def creation(message: run_service_pb2.CreateRunRequest, request: str) -> Creatio
         spec=message.task_spec.SerializeToString(deterministic=True) if task == "task_spec" else b"",
         inputs=message.inputs.SerializeToString(deterministic=True),
         input_uri=message.offloaded_input_data.uri,
-        run_spec=message.run_spec.SerializeToString(deterministic=True),
-        labels=dict(message.run_spec.labels.values),
-        relation=_relation(message.run_spec),
-        base_dir=message.run_spec.run_base_dir.rstrip("/"),
         source=message.source,
         starts_at=times.time(message.run_start_time) if message.HasField("run_start_time") else None,
         request=request,
+        created_by=by,
+        recovers=_recovers(message),
+        inputs_hash=message.offloaded_input_data.inputs_hash,
+        trigger=ids.trigger(message.trigger_name) if task == "trigger_name" else None,
+        **of_spec(message.run_spec),
     )
+
+
+def of_spec(spec: run_pb2.RunSpec) -> dict[str, Any]:
+    """What a run's spec says of its creation."""
+    return {
+        "run_spec": spec.SerializeToString(deterministic=True),
+        "labels": dict(spec.labels.values),
+        "relation": _relation(spec),
+        "base_dir": spec.run_base_dir.rstrip("/"),
+        "queue": spec.queue,
+        "max_concurrency": spec.max_action_concurrency,
+        "overwrite_cache": spec.overwrite_cache or spec.cache_config.overwrite_cache,
+        "cache_everywhere": spec.cache_config.cache_lookup_scope == run_pb2.CACHE_LOOKUP_SCOPE_GLOBAL,
+    }
+
+
+def _recovers(message: run_service_pb2.CreateRunRequest) -> RunId | None:
+    """The run to recover; it has to be a neighbour."""
+    relation = message.run_spec.relation
+    if relation.relation_type != relation_pb2.RELATION_TYPE_RECOVER:
+        return None
+    found = ids.run(relation.related_to)
+    place = message.run_id if message.WhichOneof("id") == "run_id" else message.project_id
+    project = place.project if isinstance(place, identifier_pb2.RunIdentifier) else place.name
+    if (found.project, found.domain) != (project, place.domain):
+        raise Invalid("run_spec.relation.related_to: a run can only recover one of its own project and domain")
+    return found
+
+
+def forced(spec: bytes) -> frozenset[str]:
+    """The actions that a recovering run does again, although they succeeded."""
+    return frozenset(run_pb2.RunSpec.FromString(spec).recover.force_rerun_actions)
 
 
 def _relation(spec: run_pb2.RunSpec) -> bytes:
@@ -76,7 +109,14 @@ def scope(message: run_service_pb2.ListRunsRequest) -> RunScope:
                 paused=paused,
             )
         case "trigger_name":
-            raise Unsupported("trigger_name: triggers are not served by this version of alula yet")
+            trigger = message.trigger_name
+            return RunScope(
+                project=trigger.project,
+                domain=trigger.domain,
+                trigger_task=trigger.task_name,
+                trigger_name=trigger.name,
+                paused=paused,
+            )
         case _:
             return RunScope(paused=paused)
 

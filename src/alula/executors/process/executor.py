@@ -134,6 +134,12 @@ class ProcessExecutor:
         if self._attempts.get(name) is attempt:
             del self._attempts[name]
 
+    async def forget_log(self, name: str) -> bool:
+        """See `Executor.forget_log`."""
+        if not _NAME.fullmatch(name) or name in self._attempts:
+            return False
+        return await asyncio.to_thread(records.remove_log, self._home.log(name))
+
     async def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:
         """See `Executor.logs`."""
         if not _NAME.fullmatch(name):
@@ -165,7 +171,7 @@ class ProcessExecutor:
     async def _place(self, attempt: _Attempt, launch: Launch) -> None:
         """Write the attempt down, then have it started. Only what was never written down is forgotten."""
         try:
-            await asyncio.to_thread(self._life.mark, launch, attempt.seen.notes)
+            secrets = await asyncio.to_thread(self._life.mark, launch, attempt.seen.notes)
         except (OSError, LaunchRefused) as error:
             del self._attempts[attempt.name]
             attempt.placed.set()
@@ -177,7 +183,7 @@ class ProcessExecutor:
             ) from error
         bundle = await self._bundles.prepare(launch.command)
         directory = self._home.attempt(launch.name)
-        env = {**self._environment.variables(os.environ), "TMPDIR": str(directory / "tmp"), **launch.env}
+        env = {**self._environment.variables(os.environ), "TMPDIR": str(directory / "tmp"), **launch.env, **secrets}
         message = {
             "start": launch.name,
             "command": list(launch.command),

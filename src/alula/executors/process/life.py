@@ -90,8 +90,8 @@ class Life:
         if self._link is not None:
             self._link.recorder.send({"follow": name, "on": on})
 
-    def mark(self, launch: Launch, notes: Sequence[str]) -> None:
-        """Write the attempt down before it exists. Blocks: call it in a thread.
+    def mark(self, launch: Launch, notes: Sequence[str]) -> dict[str, str]:
+        """Write the attempt down before it exists; the variables that lead to its files. Blocks: call it in a thread.
 
         Raises:
             LaunchRefused: the name was used by an attempt that was released.
@@ -104,6 +104,7 @@ class Life:
             for path in (folder, folder / "work", folder / "tmp"):
                 path.mkdir(mode=0o700, exist_ok=True)
             records.create(folder / records.MARKER, {"name": launch.name, "grace": launch.grace, "notes": list(notes)})
+            return records.lay(folder / "secrets", launch.files)
         except OSError:
             records.remove(folder)
             raise

@@ -6,6 +6,7 @@
                            process.json   pid and start time, to find the process again
                            end.json       how it ended; written before anybody is told
                            work/ tmp/     its working directory and TMPDIR
+                           secrets/       the secrets that it is to find as files
     home/logs/<name>.log           outlives all of it
 
 The folder of an attempt is a short digest of its name: sockets in TMPDIR must fit into 108 bytes.
@@ -15,11 +16,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from alula.core.launch import SecretFile
 
 Record = dict[str, Any]
 
@@ -68,6 +71,35 @@ def create(path: Path, record: Record) -> None:
         os.close(descriptor)
     _sync_directory(path.parent)
     _sync_directory(path.parent.parent)
+
+
+def lay(folder: Path, files: Sequence[SecretFile]) -> dict[str, str]:
+    """Write an attempt's files, readable by their owner only; the environment variables that lead to them.
+
+    They are gone with the attempt's folder, and need not survive a crash: the attempt does not.
+    """
+    if not files:
+        return {}
+    variables = {"FLYTE_SECRETS_DEFAULT_DIR": str(folder), "FLYTE_SECRETS_FILE_PREFIX": ""}
+    folder.mkdir(mode=0o700)
+    for file in files:
+        path = folder / file.path
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(file.body)
+        if file.variable:
+            variables[file.variable] = str(path)
+    return variables
+
+
+def remove_log(path: Path) -> bool:
+    """Remove a log; whether there was one."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def replace(path: Path, record: Record) -> None:

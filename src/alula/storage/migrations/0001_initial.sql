@@ -58,10 +58,21 @@ CREATE TABLE runs (
     overwrite_cache  INTEGER NOT NULL,
     cache_everywhere INTEGER NOT NULL,
     notify     INTEGER NOT NULL, -- it has rules for notifications
+    hosted     INTEGER NOT NULL, -- 1: this server brings it about; 0: it is reported from elsewhere (tracked)
     recovers   INTEGER,          -- the run whose results it takes over
+    -- What its root says too; here because lists need it in an index.
+    phase        INTEGER NOT NULL,
+    task_project TEXT NOT NULL,
+    task_domain  TEXT NOT NULL,
+    task_name    TEXT NOT NULL,
+    task_version TEXT NOT NULL,
     UNIQUE (project, domain, name)
 );
-CREATE INDEX runs_by_age ON runs (project, domain, created_at, name);
+-- The newest runs of each phase, of a project, of everything, of a task: a page is merged from the phases it may show.
+CREATE INDEX runs_by_project ON runs (hosted, project, domain, phase, created_at, name);
+CREATE INDEX runs_by_age ON runs (hosted, phase, created_at, name, project, domain);
+CREATE INDEX runs_by_task ON runs (hosted, task_project, task_domain, task_name, phase, created_at, name, project, domain);
+CREATE INDEX runs_by_group ON runs (hosted, project, domain, task_name, created_at, name);
 
 CREATE TABLE actions (
     run             INTEGER NOT NULL REFERENCES runs (key),
@@ -108,6 +119,7 @@ CREATE TABLE actions (
 ) WITHOUT ROWID;
 CREATE INDEX actions_by_parent ON actions (run, parent, seq);
 CREATE INDEX actions_by_seq ON actions (run, seq);
+CREATE INDEX actions_paused ON actions (run) WHERE phase = 9;
 -- The queue: what a reconciler has work with. The other phases are terminal.
 CREATE INDEX actions_queue ON actions (run, name) WHERE hosted = 1 AND phase IN (1, 2, 3, 4, 9);
 -- Who waits for a cached result.
@@ -119,9 +131,9 @@ CREATE TABLE events (
     action  TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     phase   INTEGER NOT NULL,
-    version INTEGER NOT NULL,
+    version INTEGER NOT NULL,   -- as whoever told of it counts within attempt and phase
     at      INTEGER NOT NULL,
     detail  TEXT NOT NULL,
     PRIMARY KEY (run, seq)
 ) WITHOUT ROWID;
-CREATE INDEX events_by_action ON events (run, action, seq);
+CREATE INDEX events_by_action ON events (run, action, attempt, phase, version, at);

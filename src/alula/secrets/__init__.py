@@ -1,0 +1,1 @@
+"""How secrets are kept: encrypted, with keys that lie elsewhere."""
