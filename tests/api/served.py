@@ -32,11 +32,15 @@ class Served:
         self.log_file = home.with_name(f"{home.name}.log")
         self.process: subprocess.Popen[str] | None = None
 
+    @property
+    def command(self) -> list[str]:
+        return [ALULA, "up", "--home", str(self.home), "--port", str(self.port)]
+
     def start(self) -> Self:
         """Start it, and return once it says that it is ready."""
         with self.log_file.open("a") as log:
             self.process = subprocess.Popen(
-                [ALULA, "up", "--home", str(self.home), "--port", str(self.port)],
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

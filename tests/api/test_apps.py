@@ -319,6 +319,7 @@ async def test_stopped_started_and_deleted(owner: Owner) -> None:
 
 
 async def test_a_server_that_is_killed_leaves_nothing_and_its_successor_goes_on(tmp_path: Path) -> None:
+    """Case O19, of apps."""
     with Served(tmp_path / "home") as served:
         owner = Owner(served)
         kept = await owner.serving(app("kept", least=1))

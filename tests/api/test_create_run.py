@@ -16,6 +16,7 @@ QUICK = python("pass")
 
 
 async def test_the_same_request_for_a_name_is_the_same_run(caller: Caller) -> None:
+    """Case C2."""
     first = await caller.runs.create_run(creation(QUICK, "same"))
     await caller.ended(first.run.action.id)
     again = await caller.runs.create_run(creation(QUICK, "same"))
@@ -46,6 +47,7 @@ async def test_a_request_sent_again_under_its_id_is_the_same_run(caller: Caller)
 
 
 async def test_a_name_is_free_in_another_project(caller: Caller) -> None:
+    """Case C18."""
     here = await caller.start(QUICK, name="twin")
     there = await caller.start(python("print(2)"), name="twin", project="elsewhere")
     assert here.run.project == PROJECT
@@ -74,7 +76,7 @@ async def test_what_does_not_exist(caller: Caller) -> None:
     with refused(Code.NOT_FOUND, "no.such@v1", "flyte deploy"):
         await caller.runs.create_run(rpc.CreateRunRequest(project_id=known.project_id, task_id=task))
     trigger = {"project": PROJECT, "domain": DOMAIN, "name": "nightly", "task_name": "no.such"}
-    with refused(Code.UNIMPLEMENTED, "trigger_name"):
+    with refused(Code.NOT_FOUND, "no.such/nightly"):
         await caller.runs.create_run(rpc.CreateRunRequest(project_id=known.project_id, trigger_name=trigger))
 
 
@@ -88,6 +90,7 @@ async def test_what_does_not_exist(caller: Caller) -> None:
     ],
 )
 async def test_what_no_run_can_have(caller: Caller, fields: dict[str, Any], word: str) -> None:
+    """Case O2, of folders."""
     with refused(Code.INVALID_ARGUMENT, word):
         await caller.runs.create_run(creation(QUICK, **fields))
 
@@ -113,6 +116,7 @@ async def test_a_task_without_a_command_fails_clearly(caller: Caller) -> None:
 
 
 async def test_organisations_are_echoed_and_mean_nothing(caller: Caller) -> None:
+    """Case C19: none is fine, in every answer."""
     await caller.start(QUICK, name="orgs")
     for org in ("", "acme", "another"):
         run = run_id("orgs", org=org)

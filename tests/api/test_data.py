@@ -47,6 +47,7 @@ async def put(url: str, headers: Mapping[str, str], content: bytes = CONTENT) ->
 
 
 async def test_an_upload_and_its_link(caller: Caller) -> None:
+    """Case O10: what is asked for is sent, and taken. Case O13: a link to code, and its longest time."""
     location = await caller.data.create_upload_location(asked())
     assert location.native_url.startswith("s3://alula/")
     assert location.native_url.endswith("/fast.tar.gz")
@@ -110,6 +111,7 @@ async def test_uploads_that_are_not_what_was_signed(caller: Caller) -> None:
 
 
 async def test_a_url_expires(caller: Caller) -> None:
+    """Case O13."""
     location = await caller.data.create_upload_location(asked(filename="brief", expires_in=Duration(seconds=1)))
     left = location.expires_at.ToNanoseconds() - time.time_ns()
     assert left < 1e9
@@ -134,6 +136,7 @@ async def test_a_url_expires(caller: Caller) -> None:
     ],
 )
 async def test_what_can_be_no_upload(caller: Caller, fields: dict[str, Any], code: Code, word: str) -> None:
+    """Case O2, of names; case O7, of digests."""
     with refused(code, word):
         await caller.data.create_upload_location(asked(**fields))
 
@@ -145,6 +148,7 @@ def inputs(**values: int) -> dict[str, Any]:
 
 
 async def test_inputs_have_a_stable_hash(caller: Caller) -> None:
+    """Case O8."""
     spec = python("pass")
     spec.task_template.metadata.cache_ignore_input_vars.append("ignored")
 

@@ -13,6 +13,7 @@ FIRST = {"development", "staging", "production"}
 
 
 async def test_from_creation_to_deletion(caller: Caller, served: Served) -> None:
+    """Case O21, of domains."""
     domains = served.client(DomainServiceClient)
     listed = (await domains.list_domains(pb.ListDomainsRequest(org="acme"))).domains
     assert {domain.id for domain in listed} == FIRST

@@ -34,6 +34,7 @@ def ask(client: httpx.Client, method: str, path: str, headers: dict[str, str]) -
     "host", ["evil.example", "evil.example:30080", "localhost.evil.example", "169.254.169.254", "0"]
 )
 def test_a_foreign_host_is_refused(client: httpx.Client, method: str, path: str, host: str) -> None:
+    """Case O1."""
     response = ask(client, method, path, {"host": host})
     assert response.status_code == 403
     assert response.json()["code"] == "permission_denied"
@@ -45,6 +46,7 @@ def test_a_foreign_host_is_refused(client: httpx.Client, method: str, path: str,
     "origin", ["https://evil.example", "null", "http://localhost:1", "http://[::1", "localhost", "", "http://"]
 )
 def test_a_foreign_origin_is_refused(client: httpx.Client, method: str, path: str, origin: str) -> None:
+    """Case O1."""
     response = ask(client, method, path, {"origin": origin})
     assert response.status_code == 403
     assert "only pages of this server itself" in response.json()["message"]
@@ -81,6 +83,7 @@ def test_the_front_door(served: Served) -> None:
 
 
 def test_readiness_tells_of_an_unusable_store(served: Served) -> None:
+    """Case O27."""
     objects = served.home / "objects"
     aside = served.home / "aside"
     objects.rename(aside)

@@ -1,12 +1,17 @@
-"""Every rpc that the server says it has, asked with an empty request, in every way of asking."""
+"""Every rpc of the installed protocol, and every other that the server lists, asked with an empty request in every way.
+
+Case C19: what is missing is named by its field, and the connection lives on. Case C40, case O21: all is implemented.
+"""
 
 import gzip
 import importlib
 import json
 import pkgutil
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flyteidl2
@@ -14,7 +19,7 @@ import grpc
 import httpx
 import pytest
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -32,19 +37,16 @@ ANSWERED = {
     "flyteidl2.workflow.InternalRunService.UpdateActionStatusStream",
     "flyteidl2.workflow.TranslatorService.LiteralsToLaunchFormJson",  # a form of no fields
     "grpc.health.v1.Health.Check",
+    "grpc.health.v1.Health.List",
     "grpc.reflection.v1.ServerReflection.ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo",
 }
 ENDLESS = {"grpc.health.v1.Health.Watch"}  # answers an empty request, and goes on; see test_health
 DECLINED = {"flyteidl2.auth.AuthMetadataService.GetOAuth2Metadata"}  # there is no logging in: failed_precondition
-# What this version does not serve; whoever serves one takes it out here.
-UNSERVED = {
-    "flyteidl2.actions.ActionsService.Signal",
-    "flyteidl2.actions.ActionsService.Update",
-    "flyteidl2.workflow.RunService.SignalEvent",
-    "flyteidl2.workflow.RunService.WatchGroups",
-    "grpc.health.v1.Health.List",  # newer than the specification this server keeps to
-}
+# Services that are not served, each with its reason; whatever else the installed package has, the server answers.
+NOT_SERVED: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).parents[2].joinpath("tools", "declined.toml").read_text()
+)
 FIELD = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*: .+")
 
 
@@ -138,16 +140,20 @@ WAYS: dict[str, Callable[[Served], Iterator[Ask]]] = {
 
 
 @cache
-def _import_all() -> None:
+def installed() -> dict[str, ServiceDescriptor]:
+    """Every service of the installed package, by its name; all of its messages are known afterwards."""
+    found: dict[str, ServiceDescriptor] = {}
     for module in pkgutil.walk_packages(flyteidl2.__path__, "flyteidl2."):
         if module.name.endswith("_pb2"):
-            importlib.import_module(module.name)
+            services = importlib.import_module(module.name).DESCRIPTOR.services_by_name.values()
+            found.update((service.full_name, service) for service in services)
+    return found
 
 
 @pytest.fixture(scope="module")
 def methods(served: Served) -> list[MethodDescriptor]:
     """Every rpc the server lists, with the descriptors it gives for those that this process does not know."""
-    _import_all()
+    installed()
     with grpc.insecure_channel(served.address) as channel:
         told = ProtoReflectionDescriptorDatabase(channel)
         known, other = descriptor_pool.Default(), descriptor_pool.DescriptorPool(told)
@@ -174,7 +180,6 @@ def test_an_empty_request_is_answered_or_told_its_missing_fields(ask: Ask, metho
         expected = (
             "ok" if method.full_name in ANSWERED
             else "failed_precondition" if method.full_name in DECLINED
-            else "unimplemented" if method.full_name in UNSERVED
             else "invalid_argument"
         )  # fmt: skip
         named = answer.code != "invalid_argument" or FIELD.match(answer.message)
@@ -183,6 +188,16 @@ def test_an_empty_request_is_answered_or_told_its_missing_fields(ask: Ask, metho
         again = ask(next(m for m in methods if m.full_name == "flyteidl2.auth.IdentityService.UserInfo"))
         assert again.code == "ok", f"after {method.full_name}"
     assert not wrong
+
+
+def test_every_service_is_served_or_declined(methods: list[MethodDescriptor]) -> None:
+    declined = {f"flyteidl2.{name}" for name in NOT_SERVED}
+    asked = {method.full_name for method in methods}
+    assert all(case["reason"] for case in NOT_SERVED.values())
+    for name, service in installed().items():
+        rpcs = {method.full_name for method in service.methods}
+        assert rpcs.isdisjoint(asked) if name in declined else rpcs <= asked, name
+    assert declined <= set(installed())
 
 
 def test_a_name_the_server_does_not_know_is_unimplemented(served: Served) -> None:
@@ -206,6 +221,9 @@ def test_health(served: Served) -> None:
         service = health_pb2.HealthCheckRequest(service="flyteidl2.workflow.RunService")
         assert health.Check(service).status == serving
         assert next(health.Watch(service)).status == serving
+        states = health.List(health_pb2.HealthListRequest()).statuses
+        assert {"", "flyteidl2.workflow.RunService"} <= set(states)
+        assert {state.status for state in states.values()} == {serving}
         with pytest.raises(grpc.RpcError) as caught:
             health.Check(health_pb2.HealthCheckRequest(service="no.Such"))
         assert _code(caught.value) is grpc.StatusCode.NOT_FOUND

@@ -35,6 +35,7 @@ def limited(spec: task_definition_pb2.TaskSpec, **seconds: float) -> task_defini
 async def test_a_task_that_takes_too_long(
     caller: Caller, tmp_path: Path, seconds: dict[str, float], retries: int, code: str, attempts: int
 ) -> None:
+    """Case C32."""
     spec = limited(gated(tmp_path / "never"), **seconds)
     spec.task_template.metadata.retries.retries = retries
     details = await caller.ended(await caller.start(spec))

@@ -124,6 +124,7 @@ def code(error: pytest.ExceptionInfo[botocore.exceptions.ClientError]) -> str:
 
 @pytest.mark.parametrize("key", STRANGE)
 def test_keys_are_literal_for_every_client(server: Server, s3: Any, key: str) -> None:
+    """Case O9."""
     data = key.encode()
     s3.put_object(Bucket="alula", Key=key, Body=data)
     assert s3.get_object(Bucket="alula", Key=key)["Body"].read() == data

@@ -47,12 +47,14 @@ NEWEST = [f"run-{number}" for number in reversed(range(COUNT))]
 @pytest.mark.usefixtures("listed")
 class TestLists:
     async def test_limits(self, caller: Caller) -> None:
+        """Case C22."""
         for limit in (0, 200):
             assert await names(caller, limit=limit) == NEWEST
         with refused(Code.INVALID_ARGUMENT, "request.limit", "201"):
             await names(caller, limit=201)
 
     async def test_pages_make_up_the_whole(self, caller: Caller) -> None:
+        """Case C21."""
         seen, token, pages = [], "", 0
         while True:
             page = await caller.runs.list_runs(asked(limit=3, token=token))
@@ -72,6 +74,7 @@ class TestLists:
         "token", ["garbage", "-1", "é", "W10=", base64.urlsafe_b64encode(b'{"a": 1}').decode(), "x" * 10_000]
     )
     async def test_what_is_no_token(self, caller: Caller, token: str) -> None:
+        """Case C22."""
         with refused(Code.INVALID_ARGUMENT, "request.token"):
             await names(caller, token=token)
 
@@ -116,6 +119,7 @@ class TestLists:
     async def test_filters(
         self, caller: Caller, field: str, function: Filter.Function, values: list[str], expected: list[str]
     ) -> None:
+        """Case C20."""
         assert await names(caller, filters=[Filter(field=field, function=function, values=values)]) == expected
 
     @pytest.mark.parametrize(
@@ -130,6 +134,7 @@ class TestLists:
         ],
     )
     async def test_what_is_no_filter(self, caller: Caller, field: str, function: Any, values: list[str]) -> None:
+        """Case C20."""
         with refused(Code.INVALID_ARGUMENT, field):
             await names(caller, filters=[Filter(field=field, function=function, values=values)])
 
@@ -182,6 +187,7 @@ class TestLists:
 
 
 async def test_aborting_what_has_ended_changes_nothing(caller: Caller) -> None:
+    """Case C3."""
     for code, phase in (("pass", SUCCEEDED), ("raise SystemExit(1)", FAILED)):
         before = await caller.finished(python(code))
         await caller.runs.abort_run(rpc.AbortRunRequest(run_id=before.id.run, reason="too late"))
@@ -218,6 +224,7 @@ async def test_what_does_not_exist(caller: Caller) -> None:
 
 
 async def test_data_and_log_context(caller: Caller) -> None:
+    """Case C13: start and end are filled in once it has ended."""
     literal = {"name": "x", "value": {"scalar": {"primitive": {"integer": 3}}}}
     request = creation(python("print(1)"), inputs={"literals": [literal]})
     action = (await caller.runs.create_run(request)).run.action.id

@@ -124,7 +124,7 @@ def leaving(tmp_path: Path) -> Served:
 
 
 async def test_shutdown_ends_watches_with_unavailable(leaving: Served, tmp_path: Path) -> None:
-    """CANCELED would end a parent's watch for good, and OK says that there is nothing more to come."""
+    """Case O27: cANCELED would end a parent's watch for good, and OK says that there is nothing more to come."""
     leaving.start()
     caller = Caller(leaving.url)
     action = await caller.start(gated(tmp_path / "never"))

@@ -39,6 +39,7 @@ async def test_a_watch_of_what_has_ended_ends_at_once(caller: Caller) -> None:
 
 
 async def test_each_attempt_is_told(caller: Caller) -> None:
+    """Case C10."""
     details = await caller.finished(python("raise SystemExit(4)", retries=2))
     assert details.status.phase == FAILED
     assert details.status.attempts == 3
@@ -62,6 +63,7 @@ async def test_abort_ends_the_watch(caller: Caller, tmp_path: Path) -> None:
 
 
 async def test_a_run_aborted_before_it_starts(caller: Caller, tmp_path: Path) -> None:
+    """Case C6, case C30."""
     action = await caller.start(gated(tmp_path / "never"))
     await caller.runs.abort_action(rpc.AbortActionRequest(action_id=action, reason="at once"))
     details = await caller.ended(action)
@@ -70,6 +72,7 @@ async def test_a_run_aborted_before_it_starts(caller: Caller, tmp_path: Path) ->
 
 
 async def test_new_runs_appear(caller: Caller) -> None:
+    """Case C23: a new run is told of at once, and what ends it too."""
     place = {"name": "watched", "domain": "development"}
     request = rpc.WatchRunsRequest(project_id=place)
     phases: dict[str, int] = {}
@@ -90,6 +93,7 @@ async def test_new_runs_appear(caller: Caller) -> None:
 
 
 async def test_every_kind_of_target(caller: Caller) -> None:
+    """Case C23: an organisation and a cluster are everything there is; a project and a task are what they say."""
     action = await caller.start(python("pass"), name="aimed")
     task = {"project": "p", "domain": "development", "name": "probe", "version": "v"}
     for target in ({"org": "any"}, {"cluster_id": {"name": "local"}}):
@@ -114,30 +118,37 @@ async def test_the_tree_of_a_run(caller: Caller, tmp_path: Path) -> None:
     assert phases[-1] == SUCCEEDED
 
 
-async def test_the_filter_of_the_tree(caller: Caller) -> None:
-    action = (await caller.finished(python("pass"))).id
+async def test_the_filter_of_the_tree(caller: Caller, tmp_path: Path) -> None:
+    """What does not meet a filter is not told of until it does."""
+    gate = tmp_path / "gate"
+    action = await caller.start(gated(gate))
     filters = list_pb2.Filter
 
-    async def met(field: str, function: list_pb2.Filter.Function, values: list[str]) -> bool:
-        request = rpc.WatchActionsRequest(
-            run_id=action.run, filter=[filters(field=field, function=function, values=values)]
-        )
-        return (await until(caller.runs.watch_actions(request))).enriched_actions[0].meets_filter
+    async def first(field: str, function: list_pb2.Filter.Function, values: list[str]) -> int:
+        """The phase of the action when it is told of first."""
+        wanted = filters(field=field, function=function, values=values)
+        request = rpc.WatchActionsRequest(run_id=action.run, filter=[wanted])
+        (enriched,) = (await until(caller.runs.watch_actions(request))).enriched_actions
+        assert enriched.meets_filter
+        return enriched.action.status.phase
 
-    assert await met("PHASE", filters.VALUE_IN, ["5"])
-    assert not await met("phase", filters.VALUE_IN, ["1", "6"])
-    assert await met("NAME", filters.CONTAINS_CASE_INSENSITIVE, ["PRO"])
-    assert not await met("NAME", filters.CONTAINS_CASE_INSENSITIVE, ["other"])
+    await caller.says(action, "at the gate")
+    assert await first("PHASE", filters.VALUE_IN, ["1", "4"]) == RUNNING
+    assert await first("NAME", filters.CONTAINS_CASE_INSENSITIVE, ["PRO"]) == RUNNING
+    over = asyncio.create_task(first("phase", filters.VALUE_IN, ["5", "6"]))
+    gate.touch()
+    assert await over == SUCCEEDED
     for field, function, values in (
         ("phase", filters.EQUAL, ["no"]),
         ("phase", filters.VALUE_IN, ["55"]),
         ("color", filters.EQUAL, ["red"]),
     ):
         with refused(Code.INVALID_ARGUMENT, "filter"):
-            await met(field, function, values)
+            await first(field, function, values)
 
 
 async def test_logs_wait_for_the_attempt_and_follow_it(caller: Caller, tmp_path: Path) -> None:
+    """Case O14."""
     gate = tmp_path / "gate"
     action = await caller.start(gated(gate, before="print('first')", after="print('last')"))
     await caller.says(action, "at the gate")

@@ -56,6 +56,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
 
 @pytest.mark.parametrize("key", KEYS)
 async def test_what_is_put_can_be_got(blobs: Blobs, key: str) -> None:
+    """Case O17."""
     uri = f"s3://alula/{key}"
     for data in (b"", b"one", b"x" * 1_000_000):
         await blobs.put(uri, data)

@@ -29,6 +29,7 @@ async def _end_alone(world: World, name: str, phase: Phase) -> None:
 
 
 async def test_everything_below_ends(world: World) -> None:
+    """Case C30: with the reason."""
     await _family(world)
     await world.actions.abort(world.id("x"), "enough")
     assert await world.phases(ROOT, "y", "x1") == [Phase.QUEUED, Phase.QUEUED, Phase.SUCCEEDED]
@@ -53,6 +54,7 @@ async def test_a_whole_run(world: World) -> None:
 
 @pytest.mark.parametrize("end", _ENDS)
 async def test_what_has_ended_stays_as_it_is(world: World, end: Phase) -> None:
+    """Case C3, of each terminal phase."""
     await world.start("x")
     await world.move("x", end)
     before = await world.get("x")
@@ -136,6 +138,7 @@ async def test_more_than_is_ended_at_once(world: World, monkeypatch: pytest.Monk
 
 
 async def test_what_a_crash_left_of_an_abort_is_found(world: World) -> None:
+    """Case C30."""
     await _family(world)
     await _end_alone(world, ROOT, Phase.FAILED)
     await world.attempts.orphans()

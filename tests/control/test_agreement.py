@@ -66,6 +66,7 @@ _steps = st.tuples(
 @settings(deadline=None, max_examples=150)
 @given(st.lists(_steps, min_size=1, max_size=25))
 def test_the_events_are_the_row(stage: tuple[asyncio.Runner, World], steps: list[Step]) -> None:
+    """Case O20."""
     runner, world = stage
     runner.run(_walk(world, steps))
 

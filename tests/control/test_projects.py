@@ -60,6 +60,7 @@ async def test_a_bad_request_makes_no_project(eager: World, asked: object) -> No
 
 
 async def test_an_archived_project_takes_no_runs(eager: World) -> None:
+    """Case C37."""
     root = await eager.runs.create(creation("r1"), no_chance)
     await eager.projects.update(Project("p", "p", "", {}, ARCHIVED))
     with pytest.raises(Conflict, match="archived"):

@@ -48,6 +48,7 @@ async def test_an_attempt_from_beginning_to_end(world: World) -> None:
 @pytest.mark.parametrize("reported", Phase)
 @pytest.mark.parametrize("now", Phase)
 async def test_only_what_follows_moves_the_row(world: World, now: Phase, reported: Phase) -> None:
+    """Case C4."""
     await _bring_to(world, now)
     before = await world.get("x")
     await world.report("x", reported)
@@ -115,6 +116,7 @@ async def test_which_rows_take_the_next_attempt(world: World, now: Phase, told: 
 
 
 async def test_late_reports_of_an_earlier_attempt(world: World) -> None:
+    """Case C4: a stale attempt changes nothing."""
     await _bring_to(world, Phase.FAILED)
     await world.report("x", Phase.RUNNING, 2)
     before = await world.get("x")

@@ -46,6 +46,7 @@ async def test_a_run_and_its_root(world: World) -> None:
 
 
 async def test_the_same_request_is_the_same_run(world: World) -> None:
+    """Case C2."""
     asked = creation("r1", inputs=b"\x0a\x03\x0a\x01x", run_spec=b"\x08\x01")
     first = await world.runs.create(asked, no_chance)
     assert await world.runs.create(asked, no_chance) == first
@@ -62,6 +63,7 @@ async def test_a_race_makes_one_run(world: World) -> None:
 
 
 async def test_a_race_of_two_different_runs_for_a_name(world: World) -> None:
+    """Case C2."""
     asked = [creation("r1", spec=spec(f"t{n % 2}")) for n in range(20)]
     made = await asyncio.gather(*(world.runs.create(a, no_chance) for a in asked), return_exceptions=True)
     assert sorted(type(m).__name__ for m in made) == ["Action"] * 10 + ["AlreadyExists"] * 10
@@ -77,6 +79,7 @@ async def test_a_race_of_two_different_runs_for_a_name(world: World) -> None:
     ],
 )
 async def test_another_request_for_a_name_is_refused(world: World, changes: dict[str, Any]) -> None:
+    """Case C2."""
     first = await world.runs.create(creation("r1"), no_chance)
     with pytest.raises(AlreadyExists, match="choose another name"):
         await world.runs.create(creation("r1", **changes), no_chance)
@@ -84,6 +87,7 @@ async def test_another_request_for_a_name_is_refused(world: World, changes: dict
 
 
 async def test_names_are_of_a_project_and_domain(world: World) -> None:
+    """Case C18."""
     here = await world.runs.create(creation("r1"), no_chance)
     there = await world.runs.create(creation("r1", domain="staging", spec=spec("other")), no_chance)
     assert here.run_key != there.run_key

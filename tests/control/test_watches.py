@@ -35,6 +35,7 @@ def _told(batch: list[Action] | None) -> Told:
 
 
 async def test_children_then_the_mark_then_changes(world: World) -> None:
+    """Case C15."""
     await world.start("x", "y")
     watch = world.actions.watch_children(world.id(ROOT))
     assert await _snapshot(watch) == [("x", Phase.QUEUED), ("y", Phase.QUEUED)]
@@ -67,6 +68,7 @@ async def test_the_mark_comes_once_after_many_batches(world: World, monkeypatch:
 
 
 async def test_a_slow_reader_gets_the_final_state(world: World) -> None:
+    """Case C15."""
     await world.start("x", "y")
     watch = world.actions.watch_children(world.id(ROOT))
     await _snapshot(watch)

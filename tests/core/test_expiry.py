@@ -34,6 +34,7 @@ def after(seconds: float) -> timedelta:
     ],
 )
 def test_next_expiry(policy: Policy, changes: dict[str, object], code: str | None, seconds: float | None) -> None:
+    """Case C32: which limit, and when."""
     found = next_expiry(action(policy=policy, **changes))
     assert (found.failure.code if found else None) == code
     if found is not None and seconds is not None:

@@ -56,6 +56,7 @@ def test_an_unfinished_attempt_has_no_end() -> None:
 
 
 def test_every_attempt_keeps_its_own_end_and_error() -> None:
+    """Case C10."""
     first, second = Failure("One", "first"), Failure("Two", "second")
     found = attempts(
         [

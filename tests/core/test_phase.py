@@ -25,11 +25,13 @@ _CELLS = [
 
 
 def test_the_matrix_is_whole() -> None:
+    """Case C4."""
     assert len(_CELLS) == len(Phase) ** 2
 
 
 @pytest.mark.parametrize(("now", "later", "may"), _CELLS)
 def test_follows(now: Phase, later: Phase, may: bool) -> None:
+    """Case C4."""
     assert follows(now, later) is may
 
 

@@ -145,6 +145,7 @@ CASES = [
 @pytest.mark.parametrize("when", ["BEFORE", "AFTER"])
 @pytest.mark.parametrize(("act", "nth"), CASES)
 async def test_a_death_between_two_acts_loses_nothing(tmp_path: Path, when: str, act: str, nth: int) -> None:
+    """Case C1: also between the commit and the first start; and none of it takes a client's doing."""
     world = World(tmp_path)
     world.start_dying(when, act, nth)
     accepted = await _create_all(world)
@@ -191,6 +192,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(("when", "act", "nth"), [("AFTER", "Actions.enqueue", 7), ("BEFORE", "Attempts.settle", 4)])
 async def test_a_parent_goes_on_where_it_was(tmp_path: Path, when: str, act: str, nth: int) -> None:
+    """Case C15: a parent that is started again knows what its children and traces came to."""
     world = World(tmp_path)
     world.start_dying(when, act, nth)
     program = tmp_path / "program.py"

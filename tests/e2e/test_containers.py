@@ -31,6 +31,7 @@ def _request(*words: str) -> run_service_pb2.CreateRunRequest:
     ],
 )
 def test_over_grpc(user: User, words: tuple[str, ...], phase: str, printed: str, code: str) -> None:
+    """Cases O25 and O26: no containers, no cluster, no store of others."""
     with grpc.insecure_channel(f"localhost:{user.port}") as channel:
         runs = run_service_pb2_grpc.RunServiceStub(channel)  # type: ignore[no-untyped-call]
         data = dataproxy_service_pb2_grpc.DataProxyServiceStub(channel)  # type: ignore[no-untyped-call]

@@ -39,6 +39,7 @@ def test_what_cannot_recover_is_not_tried_again(told: Told) -> None:
 
 
 def test_retries_keep_each_attempts_error_and_log(told: Told) -> None:
+    """Case C10."""
     flaky = told["flaky"]
     assert flaky["outputs"] == ["attempt 2"]
     assert flaky["executions"] == ["flaky 0", "flaky 1", "flaky 2"]
@@ -60,6 +61,7 @@ def test_retries_end(told: Told) -> None:
 
 
 def test_a_retried_parent_keeps_what_succeeded(told: Told) -> None:
+    """Case C15."""
     retried = told["retried"]
     assert retried["outputs"] == [0 + 10 + 20 + 0 + 100 + 200 + 1000]
     assert [attempt["code"] for attempt in retried["attempts"]] == ["ValueError", ""]

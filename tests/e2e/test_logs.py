@@ -21,6 +21,7 @@ def told(user: User) -> Told:
 
 
 def test_what_was_printed_is_what_is_read(told: Told) -> None:
+    """Case O14: line ends and all."""
     before, started, rest = told["prints"]["log"].partition(PRINTED)
     assert started, told["prints"]["log"][:2000]
     assert "Flyte runtime started" in before

@@ -25,6 +25,7 @@ def test_what_cannot_be_a_name(told: Told) -> None:
 
 
 def test_a_name_is_a_projects_and_a_domains_own(told: Told) -> None:
+    """Case C18."""
     assert [told[key]["outputs"] for key in ("here", "there", "staging")] == [[11], [21], [31]]
 
 

@@ -51,6 +51,7 @@ def test_why_a_run_was_aborted(told: Told) -> None:
 
 
 def test_the_code_of_a_run(told: Told) -> None:
+    """Case O13."""
     assert told["code"] == ["remote.py", "telling.py"]
 
 

@@ -37,6 +37,7 @@ async def _tree(client: TrackedRunServiceClient, run: str) -> list[definition.Ac
 
 
 async def test_it_is_listed_and_watched_like_any_other(client: TrackedRunServiceClient, told: Told) -> None:
+    """Case C40, case O21."""
     assert told["outputs"] == [2, 4]
     listed = await client.list_runs(rpc.ListRunsRequest(project_id=PLACE))
     runs = {run.action.id.run.name: run.action for run in listed.runs}

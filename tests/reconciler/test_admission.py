@@ -103,5 +103,6 @@ async def test_a_run_with_one_place_and_parents_that_wait(server: Server) -> Non
 
 
 async def test_a_queue_limits_what_is_in_it(server: Server) -> None:
+    """Case O24."""
     server.queues = {"small": 3}
     assert await _most_at_once(server, run_pb2.RunSpec(queue="small"), 3) == 3

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from alula.base.settings import Mailing
+from alula.base.settings import Mailing, Secret
 from alula.core.message import Letter
 from alula.core.notice import Delivered, Doubtful, Outcome, Postponed, Refused
 from alula.reconciler.mails import Mails
@@ -81,7 +81,7 @@ async def test_settings_that_the_server_does_not_take_may_be_mended() -> None:
     async with mailbox() as box:
         for server in (
             Mailing("127.0.0.1", "a@x.example", port=box.port, security="starttls"),
-            Mailing("127.0.0.1", "a@x.example", port=box.port, security="none", user="u", password="p"),
+            Mailing("127.0.0.1", "a@x.example", port=box.port, security="none", user="u", password=Secret("p")),
         ):
             assert isinstance(await Mails(server).send(letter()), Postponed)
 
@@ -110,4 +110,4 @@ async def test_a_server_without_mail_says_so() -> None:
 
 
 def test_the_password_is_in_no_repr() -> None:
-    assert "hush" not in repr(Mailing("h", "a@x", user="u", password="hush"))
+    assert "hush" not in repr(Mailing("h", "a@x", user="u", password=Secret("hush")))

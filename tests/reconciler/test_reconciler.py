@@ -177,6 +177,7 @@ async def test_what_can_never_start_fails_and_gives_its_place_back(server: Serve
     ("how", "attempts", "code"), [("vanish", 21, "MaxSystemFailuresExceeded"), ("die", 4, "MaxSystemFailuresExceeded")]
 )
 async def test_failures_that_are_not_its_own_have_a_budget(server: Server, how: str, attempts: int, code: str) -> None:
+    """Case C31."""
     async def play(process: Process) -> None:
         process.run()
         getattr(process, how)()
@@ -255,6 +256,7 @@ async def _sleep(process: Process) -> None:
 
 
 async def test_an_abort_ends_what_runs(server: Server) -> None:
+    """Case C30."""
     server.ground.play = _sleep
     root = await server.start()
     await server.world.actions.enqueue(root.run, child("x"))

@@ -165,6 +165,32 @@ async def test_the_same_claim_twice(timed: Timed) -> None:
     assert len(await ticks(timed.world)) == 3
 
 
+async def test_a_claim_that_is_long_past(timed: Timed) -> None:
+    """Who comes back to a tick that others have made moves its trigger nowhere."""
+    await crowd(timed, 1)
+    timed.world.clock.now = TEN
+    slow = await timed.world.fires.claim(10)
+    for hour in (0, 1):
+        timed.world.clock.now = TEN + timedelta(hours=hour) + LEASE
+        assert await timed.scheduler().catch_up() == 1
+    assert await timed.world.fires.make(slow) == 0
+    assert (await timed.world.triggers.get(trigger_id("t0"))).next_at == TEN + timedelta(hours=2)
+
+
+async def test_a_claim_of_an_older_revision(timed: Timed) -> None:
+    """Deployed once more while it is being fired, a trigger fires as it is now, once."""
+    await timed.task("v1")
+    await timed.task("v2")
+    await timed.deploy(cron("0 * * * *"))
+    timed.world.clock.now = TEN
+    claimed = await timed.world.fires.claim(10)
+    await timed.deploy(cron("0 * * * *"), task_version="v2")
+    assert await timed.world.fires.make(claimed) == 0
+    assert await timed.scheduler().catch_up() == 1
+    (root,) = await timed.runs()
+    assert (root.task.version, root.trigger.revision) == ("v2", 2)
+
+
 async def test_ten_thousand(tmp_path: Path) -> None:
     """The goal is 5 s on an idle machine (`make bench`); here only that each is there once, in bounded time."""
     async with opened(tmp_path, Stopped()) as world:

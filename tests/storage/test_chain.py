@@ -118,7 +118,7 @@ print(len(asyncio.run(parse(sys.argv[1]).migrate())))
 
 
 def test_several_processes_at_once(empty: Address) -> None:
-    """They take turns: all end well, and each migration was applied by one of them."""
+    """Case O18: they take turns: all end well, and each migration was applied by one of them."""
     text = str(empty.path) if isinstance(empty, SqliteFile) else empty.dsn
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     processes = [subprocess.Popen([sys.executable, "-c", _PROGRAM, text], text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]

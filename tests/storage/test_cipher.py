@@ -78,6 +78,7 @@ def test_a_new_key_seals_and_the_old_one_still_opens() -> None:
 
 
 def test_a_home_makes_its_key_once(tmp_path: Path) -> None:
+    """Case O19, of secrets."""
     path = tmp_path / "keys" / "secret"
     made = keys(path, "")
     assert keys(path, "") == made

@@ -191,6 +191,7 @@ def test_pages_are_what_the_model_says(
     [("100%", {"100%", "b100%"}), ("a_b", {"a_b"}), ("%", {"100%", "b100%", "%"}), ("_", {"a_b"}), ("\\", set())],
 )
 def test_wildcards_are_characters(value: str, names: set[str], stage: Stage) -> None:
+    """Case C20."""
     tx = stage.tx
 
     async def build_and_ask() -> set[str]:
@@ -282,7 +283,7 @@ def test_tokens_of_another_order_are_refused(crowd: Crowd) -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("descending", [False, True])
 def test_pages_stay_right_while_rows_change(stage: Stage, seed: int, descending: bool) -> None:
-    """Rows are added and change between the pages: those that were there all along are told of once each."""
+    """Case C21: rows are added and change between the pages: those that were there all along are told of once each."""
     chance = random.Random(seed)
     tx = stage.tx
 

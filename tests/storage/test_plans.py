@@ -10,7 +10,6 @@ import pytest
 from alula.core.groups import GroupScope
 from alula.core.pages import Order, Page, Where
 from alula.core.pages import Test as By
-from alula.core.phase import Phase
 from alula.core.run import RunScope
 from alula.storage import actions, groups, runs
 from alula.storage.address import Address, PostgresServer
@@ -20,7 +19,7 @@ from .builders import NOW, add_action, add_run, after, new
 
 PROJECT = RunScope(project="p", domain="development")
 TASK = RunScope(task_project="p", task_domain="development", task_name="t")
-TOKEN = Page(limit=1)
+_PHASED = {"runs_by_age": "runs_by_phase", "runs_by_project": "runs_by_project_phase"}
 
 
 class Explaining:
@@ -62,7 +61,7 @@ async def _deep(tx: Tx, scope: RunScope, asked: Page) -> tuple[Sequence[str], st
 async def test_a_page_of_runs(
     database: Database, scope: RunScope, index: str, phases: tuple[str, ...], descending: bool
 ) -> None:
-    """Case C38: each phase's stretch of an index begins where the page does, and is read in order."""
+    """Case C38: a stretch of an index begins where the page does, and is read in order; of some phases one of each."""
 
     async def work(tx: Tx) -> Sequence[str]:
         for n in range(3):
@@ -82,10 +81,12 @@ async def test_a_page_of_runs(
         return steps
 
     steps = await database.write(work)
-    searches = [step for step in steps if index in step]
-    assert len(searches) == (len(phases) or len(Phase))
-    assert all("phase=? AND created_at" in step for step in searches)
-    following = [later for step, later in pairwise(steps) if index in step]
+    index = _PHASED.get(index, index) if phases else index
+    searches = [step for step in steps if f"{index} " in step]
+    merged = len(phases) if index in _PHASED.values() else 1
+    assert len(searches) == merged
+    assert all("created_at" in step for step in searches)
+    following = [later for step, later in pairwise(steps) if f"{index} " in step]
     assert all(later.startswith("SCAN s") for later in following), "sorted are only the rows of the page"
     assert not any(step.startswith(("SCAN r", "SCAN a")) for step in steps)
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from alula.core.errors import Conflict, Exhausted, Invalid, Unavailable
+from alula.storage import committer
 from alula.storage import postgres as module
 from alula.storage.address import PostgresServer, parse
 from alula.storage.changes import Changes, everything
@@ -219,6 +220,30 @@ async def test_a_scan_that_takes_too_long(database: Database, monkeypatch: pytes
     with pytest.raises(Exhausted, match="too long"):
         await database.scan(lambda tx: tx.all("SELECT pg_sleep(60)"))
     assert await database.scan(names) == []
+
+
+async def test_a_write_that_takes_too_long_harms_no_other(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "_BESIDE", committer._BESIDE.replace("30s", "100ms"))
+
+    async def sleep(tx: Tx) -> object:
+        return await tx.all("SELECT pg_sleep(60)")
+
+    results = await together(database, put("1"), sleep, put("2"))
+    assert [type(result) for result in results] == [str, Exhausted, str]
+    assert await database.read(names) == ["1", "2"]
+
+
+async def test_who_lost_a_race_is_alone_afterwards(databases: list[Database], monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the second try of a group succeeds, whatever the others go on doing."""
+    monkeypatch.setattr(committer, "_TRIES", 2)
+
+    async def count(tx: Tx) -> None:
+        rows = await tx.all("SELECT digest FROM specs")
+        await put(f"{len(rows):04}")(tx)
+
+    results = await asyncio.gather(*(database.write(count) for _ in range(60) for database in databases))
+    assert len(results) == 180
+    assert await databases[0].read(names) == [f"{n:04}" for n in range(180)]
 
 
 async def test_a_nul_is_invalid_and_harms_no_other(database: Database) -> None:

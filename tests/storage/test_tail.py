@@ -90,6 +90,7 @@ async def test_a_notification_is_quick(pair: Pair, monkeypatch: pytest.MonkeyPat
 
 
 async def test_what_nobody_notifies_of_is_found_within_a_second(pair: Pair, stranger: asyncpg.Connection) -> None:
+    """Case C9: the delay is bounded."""
     with pair.others.watch(everything()) as watch:
         for n in range(3):
             told = json.dumps([[1, f"{n}", "", 1]])
@@ -125,6 +126,7 @@ async def test_what_is_rolled_back_is_not_told(pair: Pair, stranger: asyncpg.Con
 
 
 async def test_a_killed_listener_looks_at_everything_again(pair: Pair, stranger: asyncpg.Connection) -> None:
+    """Case C9."""
     for n in range(3):
         with pair.others.watch(everything()) as watch:
             killed = await stranger.fetch(
@@ -175,7 +177,7 @@ async def test_rows_that_others_have_not_had_time_for_stay(pair: Pair, stranger:
 
 
 async def test_no_update_is_lost_while_listeners_die(pair: Pair, stranger: asyncpg.Connection) -> None:
-    """A reader on one server follows a writer on another, as watches do: look, wait until told, look again."""
+    """Case C9, case C8: a reader on one server follows a writer on another: look, wait until told, look again."""
     count = 120
 
     async def follow() -> None:

@@ -42,6 +42,7 @@ def enveloped(content: bytes, flags: int = 0, size: int | None = None) -> bytes:
 
 
 def test_a_bomb(client: httpx.Client, served: Served) -> None:
+    """Case O4."""
     assert len(BOMB) < 100_000
     headers = {"content-type": "application/proto", "content-encoding": "gzip"}
     response = client.post(UNARY, content=BOMB, headers=headers)
@@ -90,6 +91,7 @@ def test_json_without_a_bottom(client: httpx.Client) -> None:
 
 
 def test_headers_without_end_by_http1(served: Served) -> None:
+    """Case O4."""
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         connection.settimeout(10)
         connection.sendall(f"POST {UNARY} HTTP/1.1\r\nhost: localhost\r\n".encode())
@@ -105,6 +107,7 @@ def test_headers_without_end_by_http1(served: Served) -> None:
 
 
 def test_headers_without_end_by_h2c(served: Served) -> None:
+    """Case O4."""
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         connection.settimeout(10)
         h2 = H2Connection(H2Configuration(client_side=True))

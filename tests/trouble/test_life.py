@@ -107,6 +107,7 @@ async def test_sigterm_stops_cleanly(own: Served, tmp_path: Path) -> None:
 
 
 async def test_killed_and_started_again_runs_go_on(own: Served, tmp_path: Path) -> None:
+    """Case C1, case O19."""
     own.start()
     caller = Caller(own.url)
     gate = tmp_path / "gate"

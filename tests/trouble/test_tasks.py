@@ -165,6 +165,7 @@ async def test_a_task_that_is_killed_is_tried_again(caller: Caller, tmp_path: Pa
 
 
 async def test_a_task_that_is_killed_again_and_again_fails(caller: Caller, tmp_path: Path) -> None:
+    """Case C31."""
     action = await caller.start(gated(tmp_path / "never", before="print(f'pid={os.getpid()}')"))
     for attempt in (1, 2, 3, 4):
         os.kill(await _pid(caller, action, attempt), signal.SIGKILL)

@@ -5,13 +5,16 @@ import base64
 import json
 import random
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import asyncpg
+from flyteidl2.workflow import run_service_pb2 as pb
 
 from alula.core.action import Policy
 from alula.core.pages import Page, Test, Where
@@ -20,8 +23,6 @@ from alula.storage import rows, runs
 from alula.storage.address import PostgresServer, SqliteFile, parse
 from alula.storage.changes import Changes
 from alula.storage.database import Database
-from flyteidl2.workflow import run_service_pb2 as pb
-
 from alula.wire import runs as wire
 
 RUNS = 1_000_000
@@ -30,9 +31,9 @@ START = 1_750_000_000_000_000  # microseconds
 PHASES = [5] * 880 + [6] * 100 + [7] * 15 + [8] * 4 + [4]  # one in a thousand runs now
 REPEATS = 300
 RUN = (
-    "key, project, domain, name, org, digest, run_spec, labels, relation, source, starts_at, created_at, seq, created_by,"
-    " queue, max_concurrency, overwrite_cache, cache_everywhere, notify, hosted, phase, task_project, task_domain,"
-    " task_name, task_version"
+    "key, project, domain, name, org, digest, run_spec, labels, relation, source, starts_at, created_at, seq,"
+    " created_by, queue, max_concurrency, overwrite_cache, cache_everywhere, notify, hosted, phase,"
+    " task_project, task_domain, task_name, task_version"
 )
 ACTION = (
     "run, name, kind, grp, phase, attempt, version, seq, parent_attempt, created_at, queued_at, started_at, ended_at,"
@@ -66,9 +67,8 @@ def build_sqlite(path: Path, count: int) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -262144")
-    indexes = connection.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ('runs', 'actions')"
-    ).fetchall()
+    made_by_hand = "type = 'index' AND sql IS NOT NULL AND tbl_name IN ('runs', 'actions')"
+    indexes = connection.execute(f"SELECT name, sql FROM sqlite_schema WHERE {made_by_hand}").fetchall()
     for name, _ in indexes:
         connection.execute(f"DROP INDEX {name}")
     connection.execute("BEGIN")
@@ -83,13 +83,12 @@ def build_sqlite(path: Path, count: int) -> None:
 
 
 async def build_postgres(server: PostgresServer, count: int) -> None:
-    import asyncpg
-
-    connection = await asyncpg.connect(str(server))
+    connection = await asyncpg.connect(server.dsn)
     await connection.execute("INSERT INTO specs VALUES ($1, $2)", b"s" * 32, b"")
     for some in _chunks(made(count), 20_000):
         await connection.copy_records_to_table("runs", records=[r for r, _ in some], columns=RUN.split(", "))
         await connection.copy_records_to_table("actions", records=[a for _, a in some], columns=ACTION.split(", "))
+    await connection.execute("SELECT setval(pg_get_serial_sequence('runs', 'key'), (SELECT max(key) FROM runs))")
     await connection.execute("ANALYZE")
     await connection.close()
 
@@ -130,29 +129,26 @@ def asked(count: int) -> dict[str, tuple[RunScope, Page]]:
         "project, failed, deep": (project, Page(where=failed, token=_token(0.8, count))),
         "task": (task, Page()),
         "task, deep": (task, Page(token=_token(0.7, count))),
-        "paused": (replace_paused(project), Page()),
+        "paused": (replace(project, paused=True), Page()),
     }
 
 
-def replace_paused(scope: RunScope) -> RunScope:
-    from dataclasses import replace
+async def measure(database: Database, count: int) -> dict[str, tuple[list[float], list[float], int]]:
+    """Seconds from the question to the bytes of its answer, those of them that this process worked, and how many runs.
 
-    return replace(scope, paused=True)
-
-
-async def measure(database: Database, count: int) -> dict[str, tuple[float, float, int]]:
-    """Median and 99th percentile of seconds from the question to the bytes of its answer, and how many runs it has."""
+    The second are what is left of the first on a machine that does nothing else.
+    """
     found = {}
     for name, (scope, page) in asked(count).items():
-        took = []
+        took, worked = [], []
         for _ in range(REPEATS):
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             roots, token = await database.scan(lambda tx, s=scope, p=page: runs.page(tx, s, p))  # type: ignore[misc]
             answer = pb.ListRunsResponse(runs=[wire.message(root, root.org) for root in roots], token=token)
             answer.SerializeToString()
             took.append(time.perf_counter() - began)
-        took.sort()
-        found[name] = statistics.median(took), took[int(len(took) * 0.99)], len(roots)
+            worked.append(time.process_time() - busy)
+        found[name] = sorted(took), sorted(worked), len(roots)
     return found
 
 
@@ -167,9 +163,13 @@ async def main(count: int, url: str) -> None:
             await build_postgres(address, count)
         print(f"{count:,} runs built in {time.perf_counter() - began:.0f} s")
         async with address.database(Changes()) as database:
-            for name, (p50, p99, size) in (await measure(database, count)).items():
-                met = "ok" if p99 <= 0.01 else "NOT"
-                print(f"ListRuns, {name:26} p50 {p50 * 1000:6.2f} ms   p99 {p99 * 1000:6.2f} ms   {size:3} runs   {met}")
+            for name, (took, worked, size) in (await measure(database, count)).items():
+                print(f"ListRuns, {name:24} {size:3} runs   took {_percentiles(took)}   worked {_percentiles(worked)}")
+
+
+def _percentiles(ordered: list[float]) -> str:
+    p50, p99 = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+    return f"p50 {p50 * 1000:6.2f} ms, p99 {p99 * 1000:6.2f} ms"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class AppLogsService:
         self._logs = logs
 
     async def tail_logs(self, request: pb.TailLogsRequest, context: Context) -> AsyncIterator[pb.TailLogsResponse]:
+        """Name the replicas, then send their lines, kept and live, across starts and stops."""
         one = request.WhichOneof("target") == "replica_id"
         app = request.replica_id.app_id if one else request.app_id
         source = _SOURCES.get(request.source, Source.ALL)

@@ -20,10 +20,12 @@ class AppService:
         self._port = port
 
     async def create(self, request: pb.CreateRequest, context: Context) -> pb.CreateResponse:
+        """Make an app; ALREADY_EXISTS for a taken name."""
         made = await self._apps.create(wire.asked(request.app))
         return pb.CreateResponse(app=wire.message(made, self._port))
 
     async def get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
+        """Return an app, by its name or by the URL it is served at."""
         if request.WhichOneof("identifier") == "app_id":
             found = await self._apps.get(wire.identifier(request.app_id))
             return pb.GetResponse(app=wire.message(found, self._port, request.app_id.org))
@@ -34,26 +36,31 @@ class AppService:
         return pb.GetResponse(app=wire.message(await self._apps.at(address), self._port))
 
     async def update(self, request: pb.UpdateRequest, context: Context) -> pb.UpdateResponse:
+        """Make a new revision of an app; ABORTED if the request is based on an older one."""
         changed = await self._apps.update(wire.asked(request.app), request.reason)
         return pb.UpdateResponse(app=wire.message(changed, self._port, request.app.metadata.id.org))
 
     async def update_status(self, request: pb.UpdateStatusRequest, context: Context) -> pb.UpdateStatusResponse:
+        """Take what the cluster that serves an app says of it, and renew its lease."""
         meta, cluster = request.app.metadata, request.app.status.assigned_cluster
         report = wire.report(request.app)
         changed = await self._apps.update_status(wire.identifier(meta.id), meta.revision, cluster, report)
         return pb.UpdateStatusResponse(app=wire.message(changed, self._port, meta.id.org))
 
     async def delete(self, request: pb.DeleteRequest, context: Context) -> pb.DeleteResponse:
+        """Delete an app; its processes end."""
         await self._apps.delete(wire.identifier(request.app_id))
         return pb.DeleteResponse()
 
     async def list(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:
+        """Page through the apps of a scope, filtered, sorted and, if asked for, counted."""
         page, token, total = await self._apps.page(
             wire.scope(request), pages.page(request.request), counted=request.include_total_count
         )
         return pb.ListResponse(apps=[wire.message(app, self._port) for app in page], token=token, total_count=total)
 
     async def watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        """Send the apps of a scope, then every creation, change and deletion."""
         async for happened in self._apps.watch(wire.scope(request)):
             yield self._event(happened)
 
@@ -67,5 +74,6 @@ class AppService:
         return pb.WatchResponse(update_event=pb.UpdateEvent(updated_app=new, old_app=old))
 
     async def lease(self, request: pb.LeaseRequest, context: Context) -> AsyncIterator[pb.LeaseResponse]:
+        """Tell a cluster which apps it is to serve: first all, then each that changes."""
         async for leased in self._apps.lease(request.id.name):
             yield pb.LeaseResponse(apps=[wire.message(app, self._port) for app in leased])

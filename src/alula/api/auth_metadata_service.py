@@ -19,9 +19,11 @@ class AuthMetadataService:
     async def get_o_auth2_metadata(
         self, request: pb.GetOAuth2MetadataRequest, context: Context
     ) -> pb.GetOAuth2MetadataResponse:
+        """FAILED_PRECONDITION: there is no authentication, and the text says how to connect."""
         raise Conflict(NO_AUTHENTICATION)
 
     async def get_public_client_config(
         self, request: pb.GetPublicClientConfigRequest, context: Context
     ) -> pb.GetPublicClientConfigResponse:
+        """Name the header for credentials; there is nothing else to configure."""
         return pb.GetPublicClientConfigResponse(authorization_metadata_key="authorization")

@@ -16,22 +16,27 @@ class CacheService:
         self._cache = cache
 
     async def get(self, request: pb.GetCacheRequest, context: Context) -> pb.GetCacheResponse:
+        """Return a kept result by its key, unless it has expired."""
         return await _get(self._cache, CacheKey.unscoped(request.key))
 
     async def put(self, request: pb.PutCacheRequest, context: Context) -> pb.PutCacheResponse:
+        """Keep a result; ALREADY_EXISTS if there is a good one that is not to be replaced."""
         return await _put(self._cache, CacheKey.unscoped(request.key), request)
 
     async def delete(self, request: pb.DeleteCacheRequest, context: Context) -> pb.DeleteCacheResponse:
+        """Forget a result; its outputs stay."""
         return await _delete(self._cache, CacheKey.unscoped(request.key))
 
     async def get_or_extend_reservation(
         self, request: pb.GetOrExtendReservationRequest, context: Context
     ) -> pb.GetOrExtendReservationResponse:
+        """Reserve the work on a key, or say that one is alive; whose reservation holds."""
         return await _reserve(self._cache, CacheKey.unscoped(request.key), request)
 
     async def release_reservation(
         self, request: pb.ReleaseReservationRequest, context: Context
     ) -> pb.ReleaseReservationResponse:
+        """Give up a reservation; fine if it is another's, or nobody's."""
         return await _release(self._cache, CacheKey.unscoped(request.key), request)
 
 
@@ -42,24 +47,29 @@ class ScopedCacheService:
         self._cache = cache
 
     async def get(self, request: v2.GetCacheRequest, context: Context) -> pb.GetCacheResponse:
+        """Return a kept result of a project and domain, unless it has expired."""
         return await _get(self._cache, wire.scoped(request.identifier, request.base_request.key))
 
     async def put(self, request: v2.PutCacheRequest, context: Context) -> pb.PutCacheResponse:
+        """Keep a result; of two at once, one is refused with ALREADY_EXISTS."""
         base = request.base_request
         return await _put(self._cache, wire.scoped(request.identifier, base.key), base)
 
     async def delete(self, request: v2.DeleteCacheRequest, context: Context) -> pb.DeleteCacheResponse:
+        """Forget a result; its outputs stay."""
         return await _delete(self._cache, wire.scoped(request.identifier, request.base_request.key))
 
     async def get_or_extend_reservation(
         self, request: v2.GetOrExtendReservationRequest, context: Context
     ) -> pb.GetOrExtendReservationResponse:
+        """Reserve the work on a key, or say that one is alive; whose reservation holds."""
         base = request.base_request
         return await _reserve(self._cache, wire.scoped(request.identifier, base.key), base)
 
     async def release_reservation(
         self, request: v2.ReleaseReservationRequest, context: Context
     ) -> pb.ReleaseReservationResponse:
+        """Give up a reservation; fine if it is another's, or nobody's."""
         base = request.base_request
         return await _release(self._cache, wire.scoped(request.identifier, base.key), base)
 

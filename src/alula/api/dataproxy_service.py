@@ -32,10 +32,12 @@ class DataProxyService:
     async def create_upload_location(
         self, request: pb.CreateUploadLocationRequest, context: Context
     ) -> pb.CreateUploadLocationResponse:
+        """Sign an upload of one file, whose content, name and place are checked first."""
         signed = await self._data.upload(wire.upload(request), self._sign(context))
         return wire.upload_message(signed)
 
     async def upload_inputs(self, request: pb.UploadInputsRequest, context: Context) -> pb.UploadInputsResponse:
+        """Store inputs under their content; the hash leaves ignored variables out."""
         project, domain = wire.place(request)
         spec = request.task_spec.SerializeToString(deterministic=True)
         match request.WhichOneof("task"):
@@ -51,6 +53,7 @@ class DataProxyService:
     async def create_download_link(
         self, request: pb.CreateDownloadLinkRequest, context: Context
     ) -> pb.CreateDownloadLinkResponse:
+        """Sign a download of a report, or of the code of an action or a task."""
         expires = wire.expiry(request)
         source, sign = request.WhichOneof("source"), self._sign(context)
         if request.artifact_type == pb.ARTIFACT_TYPE_REPORT and source == "action_attempt_id":
@@ -69,6 +72,7 @@ class DataProxyService:
         return await self._data.action_spec(ids.action(action))
 
     async def get_action_data(self, request: pb.GetActionDataRequest, context: Context) -> pb.GetActionDataResponse:
+        """Return the inputs and outputs of an action, of any size, and where they are."""
         action = ids.action(request.action_id)
         inputs, outputs = await self._data.read(action)
         inputs_uri, outputs_uri = await self._data.uris(action)
@@ -80,5 +84,6 @@ class DataProxyService:
         )
 
     async def tail_logs(self, request: pb.TailLogsRequest, context: Context) -> AsyncIterator[pb.TailLogsResponse]:
+        """Send an attempt's log from its beginning to its end, also long after it ended."""
         async for lines in self._logs.tail(ids.action(request.action_id), request.attempt):
             yield wire.logs_message(lines, request.attempt)

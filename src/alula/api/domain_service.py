@@ -16,22 +16,27 @@ class DomainService:
         self._domains = domains
 
     async def list_domains(self, request: pb.ListDomainsRequest, context: Context) -> pb.ListDomainsResponse:
+        """List all domains."""
         found = await self._domains.every()
         return pb.ListDomainsResponse(domains=[_message(domain, request.org) for domain in found])
 
     async def create_domain(self, request: pb.CreateDomainRequest, context: Context) -> pb.CreateDomainResponse:
+        """Make a domain."""
         created = await self._domains.create(request.id, request.friendly_name)
         return pb.CreateDomainResponse(domain=_message(created, request.org))
 
     async def get_domain(self, request: pb.GetDomainRequest, context: Context) -> pb.GetDomainResponse:
+        """Return a domain."""
         found = await self._domains.get(request.id)
         return pb.GetDomainResponse(domain=_message(found, request.org))
 
     async def update_domain(self, request: pb.UpdateDomainRequest, context: Context) -> pb.UpdateDomainResponse:
+        """Give a domain another title."""
         renamed = await self._domains.rename(request.id, request.friendly_name)
         return pb.UpdateDomainResponse(domain=_message(renamed, request.org))
 
     async def delete_domain(self, request: pb.DeleteDomainRequest, context: Context) -> pb.DeleteDomainResponse:
+        """Remove a domain that nothing is in."""
         await self._domains.delete(request.id)
         return pb.DeleteDomainResponse()
 

@@ -1,7 +1,7 @@
 """What is in front of everything: who may speak to a server on the loopback interface, and what is no rpc."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from alula.api.auth_metadata_service import NO_AUTHENTICATION
 from alula.core import ingress
@@ -25,16 +25,19 @@ class Guard:
     Requests for apps, which have names of their own below `.localhost`, go to ``apps``.
     """
 
-    def __init__(self, app: Asgi, apps: Asgi) -> None:
+    def __init__(self, app: Asgi, apps: Asgi, names: Collection[str] = ()) -> None:
+        """``names``: by which clients may address this server, besides those of the loopback interface."""
         self._app = app
         self._apps = apps
+        self._names = ingress.LOOPBACK | {*names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         app = ingress.address(host, path)
-        refusal = _refusal(host, origin, own_origin=app is not None and not app.prefix)
+        own = app is not None and not app.prefix
+        refusal = _refusal(host, origin, self._names, own_origin=own)
         if scope["type"] == "websocket" and (refusal is not None or app is None):
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
         elif refusal is not None:
@@ -43,10 +46,11 @@ class Guard:
             await (self._app if app is None else self._apps)(scope, receive, send)
 
 
-def _refusal(host: str, origin: str | None, *, own_origin: bool) -> str | None:
+def _refusal(host: str, origin: str | None, names: frozenset[str], *, own_origin: bool) -> str | None:
     """Why a request is refused. ``own_origin``: it is for an app, by a name that is the app's alone."""
-    if not own_origin and ingress.name_of(host) not in ingress.LOOPBACK:
-        return f"host {host!r} is not served: this server answers on localhost only"
+    if not own_origin and ingress.name_of(host) not in names:
+        known = ", ".join(sorted(names - ingress.LOOPBACK))
+        return f"host {host!r} is not served: this server answers on localhost {f'and {known}' if known else 'only'}"
     if origin is None or origin.partition("://")[2] == host or (own_origin and ingress.friendly(origin)):
         return None
     return f"requests from {origin!r} are not served: only pages of this server itself may call it"

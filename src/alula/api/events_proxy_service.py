@@ -14,5 +14,6 @@ class EventsProxyService:
         self._attempts = attempts
 
     async def record(self, request: pb.RecordRequest, context: Context) -> pb.RecordResponse:
+        """Take events of executors elsewhere, all or none; late and repeated ones change nothing."""
         await self._attempts.record([wire.event(event) for event in request.events])
         return pb.RecordResponse()

@@ -12,4 +12,5 @@ class IdentityService:
         self._user = user
 
     async def user_info(self, request: pb.UserInfoRequest, context: Context) -> pb.UserInfoResponse:
+        """Return the user that this server takes its callers for."""
         return pb.UserInfoResponse(subject=self._user, name=self._user, preferred_username=self._user)

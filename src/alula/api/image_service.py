@@ -13,5 +13,6 @@ class ImageService:
         self._images = images
 
     async def get_image(self, request: payload_pb2.GetImageRequest, context: Context) -> payload_pb2.GetImageResponse:
+        """Find an image that attempts can run in; NOT_FOUND tells a client to build it."""
         found = await self._images.find(request.id.name)
         return payload_pb2.GetImageResponse(image=definition_pb2.Image(id=request.id, fqin=found))

@@ -24,6 +24,7 @@ class InternalRunService:
         self._attempts = attempts
 
     async def record_action(self, request: pb.RecordActionRequest, context: Context) -> pb.RecordActionResponse:
+        """Accept an action; the outcome is in the response."""
         try:
             await self._actions.enqueue(ids.run(request.action_id.run), wire.new_action(request))
         except DomainError as error:
@@ -33,18 +34,21 @@ class InternalRunService:
     async def record_action_stream(
         self, requests: AsyncIterator[pb.RecordActionStreamRequest], context: Context
     ) -> AsyncIterator[pb.RecordActionStreamResponse]:
+        """Accept actions one after the other; an outcome for each."""
         async for message in requests:
             yield pb.RecordActionStreamResponse(response=await self.record_action(message.request, context))
 
     async def update_action_status(
         self, request: pb.UpdateActionStatusRequest, context: Context
     ) -> pb.UpdateActionStatusResponse:
+        """Take an attempt's status, fenced by attempt; the outcome is in the response."""
         recorded = await self._record(wire.status_event(r) for r in [request])
         return pb.UpdateActionStatusResponse(action_id=request.action_id, status=recorded)
 
     async def update_action_status_stream(
         self, requests: AsyncIterator[pb.UpdateActionStatusStreamRequest], context: Context
     ) -> AsyncIterator[pb.UpdateActionStatusStreamResponse]:
+        """Take statuses one after the other; an outcome for each, with its nonce."""
         async for message in requests:
             response = await self.update_action_status(message.request, context)
             yield pb.UpdateActionStatusStreamResponse(response=response, nonce=message.nonce)
@@ -52,11 +56,13 @@ class InternalRunService:
     async def record_action_events(
         self, request: pb.RecordActionEventsRequest, context: Context
     ) -> pb.RecordActionEventsResponse:
+        """Take events, all or none; the outcome is in the response."""
         return pb.RecordActionEventsResponse(status=await self._record(wire.event(e) for e in request.events))
 
     async def record_action_event_stream(
         self, requests: AsyncIterator[pb.RecordActionEventStreamRequest], context: Context
     ) -> AsyncIterator[pb.RecordActionEventStreamResponse]:
+        """Take events one after the other; an outcome for each, with its nonce."""
         async for message in requests:
             event = message.request.event
             recorded = await self._record(wire.event(e) for e in [event])

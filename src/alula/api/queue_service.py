@@ -19,16 +19,19 @@ class QueueService:
         self._user = user
 
     async def enqueue_action(self, request: pb.EnqueueActionRequest, context: Context) -> pb.EnqueueActionResponse:
+        """Accept an action, as ActionsService.Enqueue does."""
         new = await self._data.with_reason(wire.new_action(request))
         await self._actions.enqueue(ids.run(request.action_id.run), new)
         return pb.EnqueueActionResponse()
 
     async def abort_queued_run(self, request: pb.AbortQueuedRunRequest, context: Context) -> pb.AbortQueuedRunResponse:
+        """Abort a run, as RunService.AbortRun does."""
         await self._actions.abort(ActionId(ids.run(request.run_id), ROOT), request.reason, self._user)
         return pb.AbortQueuedRunResponse()
 
     async def abort_queued_action(
         self, request: pb.AbortQueuedActionRequest, context: Context
     ) -> pb.AbortQueuedActionResponse:
+        """Abort an action and all below it, as RunService.AbortAction does."""
         await self._actions.abort(ids.action(request.action_id), request.reason, self._user)
         return pb.AbortQueuedActionResponse()

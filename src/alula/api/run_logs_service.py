@@ -17,6 +17,7 @@ class RunLogsService:
         self._logs = logs
 
     async def tail_logs(self, request: pb.TailLogsRequest, context: Context) -> AsyncIterator[pb.TailLogsResponse]:
+        """Send an attempt's log, as DataProxyService.TailLogs does."""
         async for lines in self._logs.tail(ids.action(request.action_id), request.attempt):
             batches = wire.logs_message(lines, request.attempt).logs
             yield pb.TailLogsResponse(logs=[pb.TailLogsResponse.Logs(lines=batch.lines) for batch in batches])

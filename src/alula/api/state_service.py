@@ -21,6 +21,7 @@ class StateService:
         self._states = states
 
     async def put(self, request: pb.PutRequest, context: Context) -> pb.PutResponse:
+        """Remember the state of an action; the outcome is in the response."""
         parent = request.parent_action_name if request.HasField("parent_action_name") else None
         try:
             await self._states.put(ids.action(request.action_id), request.state, parent)
@@ -29,6 +30,7 @@ class StateService:
         return pb.PutResponse(action_id=request.action_id, status=status())
 
     async def get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
+        """Return the state that was put last; the outcome is in the response."""
         try:
             state = await self._states.get(ids.action(request.action_id))
         except DomainError as error:
@@ -36,6 +38,7 @@ class StateService:
         return pb.GetResponse(action_id=request.action_id, status=status(), state=state)
 
     async def watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        """Send the children there are, a sentinel, then every change."""
         parent = request.parent_action_id
         async for children in self._actions.watch_children(ids.action(parent)):
             if children is None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 _HEAD = """\
-# Every key that `alula serve --config FILE` knows, with its default. The file is TOML; a key that is not here is an error.
-# Paths are relative to the folder of the file. A secret is { env = "NAME" } or { file = "PATH" }, never the text itself.
+# Every key that `alula serve --config FILE` knows, with its default. The file is TOML; a key that is not here is
+# an error. Paths are relative to the folder of the file. A secret is { env = "NAME" } or { file = "PATH" }, never
+# the text itself.
 """
 
 
@@ -199,13 +200,13 @@ def _limit(limit: Any) -> str:
 
 
 def reference() -> str:
-    """Every key with its type, default and meaning; itself a configuration file, in which all is said as it is anyway."""
+    """Every key with its type, default and meaning: itself a configuration file, which says what holds anyway."""
     return "\n".join([_HEAD, *_section(Settings, ())])
 
 
 def _section(kind: Any, path: tuple[str, ...]) -> Iterator[str]:
     hints = get_type_hints(kind, include_extras=True)
-    tables = []
+    tables: list[tuple[Any, tuple[str, ...], str]] = []
     for field in fields(kind):
         hint = hints[field.name]
         inner = next((one for one in (_bare(hint), *get_args(_bare(hint))) if is_dataclass(one)), None)

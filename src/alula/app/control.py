@@ -1,6 +1,8 @@
 """The verbs, built once and handed to every door."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from alula.base.clock import system_clock
 from alula.base.settings import Settings
@@ -30,7 +32,7 @@ from alula.control.tasks import Tasks
 from alula.control.tracked import Tracked
 from alula.control.triggers import Triggers, published
 from alula.executors.process.environment import Environment
-from alula.executors.process.executor import ProcessExecutor
+from alula.executors.process.shelf import Shelf
 from alula.secrets.cipher import Cipher
 from alula.storage.changes import Changes
 from alula.storage.database import Database
@@ -67,13 +69,13 @@ class Control:
 
 
 def build_control(
-    settings: Settings, database: Database, changes: Changes, blobs: Blobs, executor: ProcessExecutor, cipher: Cipher
+    settings: Settings, database: Database, changes: Changes, blobs: Blobs, logs: Shelf, cipher: Cipher
 ) -> Control:
     """Every verb over one database and one object store."""
     clock = system_clock
     here = Environment.own()
     domains = Domains(database, clock)
-    projects = Projects(database, clock, domains, settings.create_missing)
+    projects = Projects(database, clock, domains, settings.projects.create_missing)
     scoped = ScopedSettings(database, clock, projects, blobs.bucket)
     secrets = Secrets(database, clock, projects, cipher)
     tasks = Tasks(database, clock)
@@ -97,14 +99,18 @@ def build_control(
         groups=Groups(database, changes),
         data=data,
         forms=Forms(data, blobs, triggers.inputs),
-        logs=Logs(actions, executor),
+        logs=Logs(actions, logs),
         conditions=Conditions(database, blobs, clock),
         artifacts=Artifacts(database, projects, clock, published),
         cache=cache,
         caching=Caching(database, cache, clock),
-        retention=Retention(database, blobs, cache, executor.forget_log, settings.retention, clock),
+        retention=Retention(database, blobs, cache, logs.forget_log, _ages(settings), clock),
         images=Images(here.python, here.sdk),
         states=States(database, clock),
         apps=Apps(database, changes, projects, clock, settings.user),
         serving=Serving(database, changes, clock, secrets),
     )
+
+
+def _ages(settings: Settings) -> Mapping[str, timedelta]:
+    return {project: timedelta(days=days) for project, days in settings.retention.items()}

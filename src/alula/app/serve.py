@@ -1,44 +1,60 @@
-"""Start everything that a server is made of, and run it until it is told to stop."""
+"""Start what a server is made of, as far as its roles ask for it, and run it until it is told to stop."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 
 from alula.api.apps_proxy import AppsProxy
 from alula.api.deletions import PREFIX as DELETIONS
 from alula.api.deletions import Deletions
-from alula.api.door import Check, Guard, Plain
+from alula.api.door import Guard, Plain
 from alula.api.objects import ObjectsDoor
 from alula.app.control import Control, build_control
-from alula.app.keys import cipher, credentials, signer, surroundings
+from alula.app.keys import signer, surroundings
+from alula.app.replica import absent, app_loop, led, member
 from alula.app.services import application
+from alula.app.stores import Stores, opened, reader
 from alula.app.telling import callbacks, outbox
-from alula.base.clock import system_clock
+from alula.base.clock import steady_clock, system_clock
 from alula.base.settings import Settings
-from alula.blobs.folder import Folder
-from alula.blobs.store import Blobs
 from alula.control.app_logs import AppLogs
+from alula.control.attempts import Attempts
 from alula.control.traffic import Traffic
 from alula.core import callback
-from alula.core.errors import DomainError, NotFound
+from alula.core.errors import AlreadyExists, NotFound
+from alula.core.lease import APPS, RETENTION
 from alula.core.project import Project
 from alula.executors.process.apps import AppProcesses
 from alula.executors.process.executor import ProcessExecutor
-from alula.reconciler.apps import AppLoop
+from alula.executors.process.shelf import Shelf
+from alula.reconciler.lease import ALONE, Alone, Leases, singly
 from alula.reconciler.loop import Reconciler
 from alula.reconciler.slots import Slots
 from alula.reconciler.step import Steps, Verbs
+from alula.rpc.app import App
+from alula.rpc.asgi import Asgi
+from alula.rpc.health import Health
 from alula.rpc.server import Server
 from alula.scheduler.loop import Scheduler
-from alula.storage import heartbeat
-from alula.storage.address import SqliteFile
-from alula.storage.changes import Changes
-from alula.storage.database import Database
 from alula.wire.apps import Place
 
-BUCKET = "alula"
 Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the roles are built from. ``executor`` and ``processes`` are there if a role runs something."""
+
+    settings: Settings
+    stores: Stores
+    holding: Leases | Alone
+    control: Control
+    executor: ProcessExecutor | None
+    processes: AppProcesses | None
+    traffic: Traffic
 
 
 async def serve(
@@ -47,41 +63,97 @@ async def serve(
     """Serve until ``stop`` is set; ``started`` is set once requests are answered.
 
     Raises:
-        Conflict: the database is of a newer version.
-        Unavailable: another server uses this home, or its disk cannot be written.
+        Conflict: the database is of another version.
+        Unavailable: another server uses this home, its disk cannot be written, or the database cannot be reached.
     """
-    home = settings.home
-    address = SqliteFile(home / "alula.db")
-    await address.migrate()
-    changes = Changes()
-    folder = Folder(home / "objects", BUCKET)
-    blobs = Blobs(folder)
-    keys = credentials(home / "keys.json")
-    executor = ProcessExecutor(home / "executor", mode=settings.mode, fetch=_reader(blobs))
-    processes = AppProcesses(home / "apps")
-    async with address.database(changes) as database, executor, processes:
-        control = build_control(settings, database, changes, blobs, executor, cipher(home))
-        await _seed(settings, control)
-        around = surroundings(settings.ports[0], keys)
-        verbs = Verbs(control.attempts, control.caching, control.artifacts)
-        steps = Steps(verbs, executor, blobs, Slots(settings.slots, settings.queues), system_clock, around)
-        reconciler = Reconciler(control.attempts, executor, changes, steps)
-        scheduler = Scheduler(control.fires, changes, system_clock)
-        objects = ObjectsDoor(folder, keys, system_clock)
-        objects.sweep()
-        traffic = Traffic()
-        place = Place(around, settings.ports[0], blobs.join("apps"))
-        app_loop = AppLoop(control.serving, traffic, processes, place)
-        app_logs = AppLogs(control.apps, control.serving, processes)
-        doors = {DELETIONS: Deletions(control.retention), callback.PATH: callbacks(control.conditions, keys.secret)}
-        plain = Plain(objects, _readiness(database, blobs), doors)
-        app = application(settings, control, app_logs, signer(blobs, keys), plain)
-        server = Server(app, listeners, front=Guard(app, AppsProxy(control.apps, traffic, settings.ports[0])))
-        telling = outbox(settings, database, changes, keys.secret)
-        async with _beside([control.retention.run, reconciler.run, scheduler.run, app_loop.run, telling.run], stop):
+    async with _built(settings) as parts:
+        loops = [*_loops(parts)]
+        server = _server(parts, listeners)
+        async with _beside(loops, stop):
             serving = asyncio.create_task(server.run(stop))
             started.set()
             await serving
+
+
+@asynccontextmanager
+async def _built(settings: Settings) -> AsyncIterator[Parts]:
+    roles = settings.server.roles
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(opened(settings))
+        holding: Leases | Alone = ALONE
+        if stores.shared:  # left last: until its attempts are ended, nobody else begins them again
+            me = Leases(stores.database, stores.changes, member(settings), steady_clock)
+            holding = await stack.enter_async_context(me)
+        executor = processes = None
+        if "reconciler" in roles:
+            mode, fetch = settings.executor.mode, reader(stores.blobs)
+            executor = ProcessExecutor(settings.private / "executor", mode=mode, fetch=fetch)
+            await stack.enter_async_context(executor)
+        if "apps" in roles:
+            processes = await stack.enter_async_context(AppProcesses(settings.private / "apps"))
+        logs = Shelf(settings.home, "executor", executor, shared=stores.shared)
+        control = build_control(settings, stores.database, stores.changes, stores.blobs, logs, stores.cipher)
+        await _seed(settings, control)
+        yield Parts(settings, stores, holding, control, executor, processes, Traffic())
+
+
+def _loops(parts: Parts) -> Sequence[Loop]:
+    """What runs beside the answering of requests."""
+    settings, stores, control, holding = parts.settings, parts.stores, parts.control, parts.holding
+    roles = settings.server.roles
+    loops: list[Loop] = []
+    reconciler = _reconciler(parts) if parts.executor is not None else None
+    if reconciler is not None:
+        loops.append(reconciler.run)
+    if isinstance(holding, Leases):
+        loops.append(partial(holding.run, tuple if reconciler is None else reconciler.busy))
+    if "scheduler" in roles:
+        loops.append(Scheduler(control.fires, stores.changes, system_clock).run)
+    if "notifier" in roles:
+        loops.append(outbox(settings, stores.database, stores.changes, stores.keys.secret).run)
+    if "retention" in roles:
+        loops.append(partial(singly, holding, RETENTION, control.retention.run))
+    if parts.processes is not None:
+        place = Place(surroundings(settings, stores.keys), settings.server.port, stores.blobs.join("apps"))
+        work = partial(app_loop, control.serving, parts.traffic, parts.processes, place)
+        loops.append(partial(singly, holding, APPS, work))
+    return loops
+
+
+def _reconciler(parts: Parts) -> Reconciler:
+    settings, stores, control, holding = parts.settings, parts.stores, parts.control, parts.holding
+    assert parts.executor is not None, "a reconciler has an executor"
+    fence = holding.fence if isinstance(holding, Leases) else None
+    attempts = Attempts(stores.database, system_clock, control.secrets, fence)
+    verbs = Verbs(attempts, control.caching, control.artifacts)
+    slots = Slots(settings.executor.slots, settings.queues)
+    around = surroundings(settings, stores.keys)
+    steps = Steps(verbs, parts.executor, stores.blobs, slots, system_clock, around)
+    return Reconciler(attempts, parts.executor, stores.changes, steps, holding)
+
+
+def _server(parts: Parts, listeners: list[socket.socket]) -> Server:
+    settings, stores, control = parts.settings, parts.stores, parts.control
+    names = settings.server.names
+    if "api" not in settings.server.roles:
+        app = App([Health([]).service()], fallback=Plain(absent("api"), stores.check, {}))
+        return Server(app, listeners, front=Guard(app, absent("apps"), names))
+    objects: Asgi = absent("objects")
+    if stores.folder is not None:
+        objects = door = ObjectsDoor(stores.folder, stores.keys, system_clock)
+        if not stores.shared:  # else it would take away what other replicas are about to write
+            door.sweep()
+    secret = stores.keys.secret
+    doors: dict[str, Asgi] = {
+        DELETIONS: Deletions(control.retention),
+        callback.PATH: callbacks(control.conditions, secret),
+    }
+    plain = Plain(objects, stores.check, doors)
+    kept = Shelf(settings.home, "apps", parts.processes, shared=stores.shared)
+    app_logs = AppLogs(control.apps, control.serving, kept)
+    app = application(settings, control, app_logs, signer(stores.blobs, stores.keys, settings), plain)
+    apps = led(AppsProxy(control.apps, parts.traffic, settings.server.port), parts.holding)
+    return Server(app, listeners, front=Guard(app, apps, names))
 
 
 @asynccontextmanager
@@ -102,26 +174,12 @@ async def _beside(loops: Sequence[Loop], stop: asyncio.Event) -> AsyncIterator[N
 
 
 async def _seed(settings: Settings, control: Control) -> None:
-    await control.domains.seed(settings.domains)
+    await control.domains.seed(settings.projects.domains)
+    name = settings.projects.default
     try:
-        await control.projects.get(settings.project)
+        await control.projects.get(name)
     except NotFound:
-        await control.projects.create(Project(settings.project, settings.project, "", {}, 0))
-
-
-def _reader(blobs: Blobs) -> Callable[[str], Awaitable[bytes | None]]:
-    async def read(uri: str) -> bytes | None:
         try:
-            return await blobs.get(uri)
-        except DomainError:
-            return None  # the attempt downloads its own
-
-    return read
-
-
-def _readiness(database: Database, blobs: Blobs) -> Check:
-    async def ready() -> None:
-        await database.write(lambda tx: heartbeat.write(tx, system_clock()))
-        await blobs.ping()
-
-    return ready
+            await control.projects.create(Project(name, name, "", {}, 0))
+        except AlreadyExists:
+            return  # another replica was faster

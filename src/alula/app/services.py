@@ -31,9 +31,9 @@ from alula.api.secret_service import SecretService
 from alula.api.settings_service import SettingsService
 from alula.api.state_service import StateService
 from alula.api.task_service import TaskService
+from alula.api.tracked_run_service import TrackedRunService
 from alula.api.translator_service import TranslatorService
 from alula.api.trigger_service import TriggerService
-from alula.api.tracked_run_service import TrackedRunService
 from alula.api.validation import validate
 from alula.app.control import Control
 from alula.base.settings import Settings
@@ -53,7 +53,7 @@ def application(settings: Settings, control: Control, app_logs: AppLogs, sign_fo
         **_results(settings, control),
         "dataproxy.DataProxyService": DataProxyService(control.data, control.logs, control.triggers, sign_for),
         "cluster.ClusterService": ClusterService(),
-        "app.AppService": AppService(control.apps, settings.ports[0]),
+        "app.AppService": AppService(control.apps, settings.server.port),
         "app.AppLogsService": AppLogsService(app_logs),
         "auth.IdentityService": IdentityService(settings.user),
         "auth.AuthMetadataService": AuthMetadataService(),

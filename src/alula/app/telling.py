@@ -25,7 +25,7 @@ def outbox(settings: Settings, database: Database, changes: Changes, secret: str
         Invalid: the settings of notifications are not of their form.
     """
     told = settings.notifications
-    server = settings.public_url or f"http://localhost:{settings.ports[0]}"
+    server = settings.server.url
     key = callback.key(secret)
 
     def link(action: ActionId) -> str:

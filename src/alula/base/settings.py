@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Interval, MinLen
 
@@ -51,6 +52,9 @@ class Secret(str):
                 except (OSError, ValueError) as error:
                     raise ValueError(f"{path} cannot be read ({type(error).__name__})") from None
         raise ValueError('say where it is: { env = "NAME" } or { file = "PATH" }')
+
+
+NONE = Secret()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,12 @@ class Server:
         """How people reach this server."""
         return self.public_url or f"http://localhost:{self.port}"
 
+    @property
+    def names(self) -> frozenset[str]:
+        """By which clients may address this server, besides those of the loopback interface."""
+        public = urlsplit(self.public_url).hostname if self.public_url else None
+        return frozenset(name.lower() for name in (*self.hosts, public) if name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
@@ -108,7 +118,7 @@ class Database:
         "sqlite:///PATH, a plain path, or postgresql://USER@HOST:PORT/NAME (`?pool_size=`, `?statement_cache_size=`); "
         "empty: alula.db in the home.",
     ] = field(default="", repr=False)
-    password: Annotated[Secret, "Of the PostgreSQL user."] = Secret()
+    password: Annotated[Secret, "Of the PostgreSQL user."] = NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +136,8 @@ class Objects:
         "https://storage.googleapis.com (with HMAC keys), or a MinIO. Empty: the folder.",
     ] = ""
     region: Annotated[str, MinLen(1), "The region that requests are signed for."] = "us-east-1"
-    key_id: Annotated[Secret, "The access key; with a folder: made at the first start."] = Secret()
-    secret: Annotated[Secret, "The secret of the access key."] = Secret()
+    key_id: Annotated[Secret, "The access key; with a folder: made at the first start."] = NONE
+    secret: Annotated[Secret, "The secret of the access key."] = NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +169,7 @@ class Mailing:
     port: Annotated[int, Interval(ge=1, le=65535), "Its port."] = 587
     security: Annotated[Literal["starttls", "tls", "none"], "How the connection is protected."] = "starttls"
     user: Annotated[str, "Who signs in; empty: nobody."] = ""
-    password: Annotated[Secret, "The password of that user."] = Secret()
+    password: Annotated[Secret, "The password of that user."] = field(default=NONE, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +205,7 @@ class Encryption:
         Secret,
         "Keys of 32 bytes in base64 (`openssl rand -base64 32`), the current one first, with spaces between; replicas "
         "need the same. Without: the variable ALULA_SECRET_KEY, or a key that is made at the first start.",
-    ] = Secret()
+    ] = NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +233,10 @@ class Settings:
     @property
     def home(self) -> Path:
         return self.server.home
+
+    @property
+    def user(self) -> str:
+        return self.identity.user
 
     @property
     def private(self) -> Path:

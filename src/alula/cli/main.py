@@ -8,6 +8,8 @@ import click
 
 from alula import __version__
 from alula.cli.delete import delete
+from alula.cli.migrate import migrate
+from alula.cli.serve import serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,12 +37,14 @@ def up(home: Path, port: int | None, verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     from alula.core.errors import DomainError
-    from alula.devbox.up import up as serve
+    from alula.devbox.up import up as start
 
     try:
-        serve(home, port, lambda line: click.echo(line))
+        start(home, port, lambda line: click.echo(line))
     except DomainError as error:
         raise click.ClickException(str(error)) from error
 
 
 main.add_command(delete)
+main.add_command(migrate)
+main.add_command(serve)

@@ -13,7 +13,7 @@ from alula.control.serving import Serving
 from alula.core.app import App, AppId, Replica
 from alula.core.errors import NotFound
 from alula.core.launch import LogLine
-from alula.executors.base import Executor
+from alula.executors.base import Logs
 
 _BACKLOG = 1000  # lines of a replica that has ended
 _HELD = 16  # batches that wait for a slow client
@@ -51,10 +51,10 @@ _Said = asyncio.Queue[Replicas | list[_Line] | None]
 class AppLogs:
     """The verbs of apps' logs."""
 
-    def __init__(self, apps: Apps, serving: Serving, executor: Executor) -> None:
+    def __init__(self, apps: Apps, serving: Serving, kept: Logs) -> None:
         self._apps = apps
         self._serving = serving
-        self._executor = executor
+        self._kept = kept
 
     async def tail(self, app: AppId, replica: str, source: Source) -> AsyncIterator[Replicas | Lines]:
         """What an app's replicas have said, and say, for as long as the app exists; or one replica, until it ends.
@@ -122,13 +122,13 @@ class AppLogs:
         lines: list[_Line] = []
         for name in names:
             last: deque[LogLine] = deque(maxlen=_BACKLOG)
-            async for batch in self._executor.logs(name, follow=False):
+            async for batch in self._kept.logs(name, follow=False):
                 last.extend(batch)
             lines += [(line, name, False) for line in last]
         await said.put(lines)
 
     async def _copy(self, name: str, said: _Said) -> None:
-        async for batch in self._executor.logs(name, follow=True):
+        async for batch in self._kept.logs(name, follow=True):
             await said.put([(line, name, True) for line in batch])
 
 

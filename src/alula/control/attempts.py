@@ -4,7 +4,7 @@ Every verb takes the row as its caller read it and is refused as `Stale` if the 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -25,23 +25,28 @@ from alula.wire.launches import secret_keys
 
 _PAGE = 200  # actions of the queue read at a time: a few milliseconds
 
+Fence = Callable[[Tx, int], Awaitable[None]]  # refuses a write for a run that is another replica's
+
 
 class Attempts:
-    """The verbs of an attempt's life."""
+    """The verbs of an attempt's life. ``fence``: of a reconciler among several."""
 
-    def __init__(self, database: Database, clock: Clock, secrets: Secrets) -> None:
+    def __init__(self, database: Database, clock: Clock, secrets: Secrets, fence: Fence | None = None) -> None:
         self._database = database
         self._clock = clock
         self._secrets = secrets
+        self._fence = fence
 
-    async def queue(self) -> list[Unfinished]:
+    async def queue(self, shards: Collection[int] | None = None) -> list[Unfinished]:
         """Every task action that has not ended. It is read piece by piece, with turns for others in between.
+
+        ``shards``: only of their runs.
 
         What ends, begins or is tried again meanwhile may be told of or not; all the rest is.
         """
         found: list[Unfinished] = []
         after = (-1, "")
-        while page := await self._database.read(lambda tx, key=after: store.queue(tx, key, _PAGE)):  # type: ignore[misc]
+        while page := await self._database.read(lambda tx, key=after: store.queue(tx, key, _PAGE, shards)):  # type: ignore[misc]
             found += page
             after = (page[-1].run_key, page[-1].id.name)
             await asyncio.sleep(0)
@@ -67,19 +72,27 @@ class Attempts:
         keys = secret_keys(run, spec)
         return run, spec, await self._secrets.resolve(run.id.project, run.id.domain, keys)
 
+    async def starting(self, action: Action) -> Action:
+        """The attempt is about to be started. One of several reconcilers writes that down before: who takes the run
+        over has to know of it, and must not start it again.
+        """
+        if self._fence is None:
+            return action
+        return await self.moved(action, Event(action.id.name, action.attempt, Phase.INITIALIZING, 0, self._clock()))
+
     async def moved(self, action: Action, event: Event) -> Action:
         """The attempt has come as far as ``event`` says."""
         now = self._clock()
         started = action.started_at or (event.at if event.phase is Phase.RUNNING else None)
         moved = replace(action, phase=event.phase, logged=event.logged, not_before=None, started_at=started)
-        return await self._database.write(lambda tx: store.advance(tx, action, moved, [event], now))
+        return await self._advance(action, moved, [event], now)
 
     async def looked_up(self, action: Action, status: CacheStatus) -> Action:
         """The cache was asked, and the attempt has to run."""
         now = self._clock()
         event = Event(action.id.name, action.attempt, action.phase, 0, now, cache_status=status)
         asked = replace(action, cache_status=status)
-        return await self._database.write(lambda tx: store.advance(tx, action, asked, [event], now))
+        return await self._advance(action, asked, [event], now)
 
     async def hit(self, action: Action, entry: Entry) -> Action:
         """The result was in the cache: the action is done."""
@@ -113,12 +126,17 @@ class Attempts:
             output_uri=output_prefix(action.base_uri, action.id.name, attempt),
         )
         events = [*happened, Event(action.id.name, attempt, Phase.QUEUED, 0, now)]
-        return await self._database.write(lambda tx: store.advance(tx, action, queued, events, now))
+        return await self._advance(action, queued, events, now)
 
     async def settle(self, action: Action, happened: Sequence[Event]) -> Action:
         """The action ended, as the last of ``happened`` says; what is unfinished below it is aborted with it."""
         now = self._clock()
-        ended = await self._database.write(lambda tx: cascade.end(tx, action, happened, now))
+
+        async def write(tx: Tx) -> Action:
+            await self._check(tx, action)
+            return await cascade.end(tx, action, happened, now)
+
+        ended = await self._database.write(write)
         await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
         return ended
 
@@ -142,6 +160,17 @@ class Attempts:
 
         for ended in await self._database.write(write):
             await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
+
+    async def _advance(self, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
+        async def write(tx: Tx) -> Action:
+            await self._check(tx, old)
+            return await store.advance(tx, old, new, happened, now)
+
+        return await self._database.write(write)
+
+    async def _check(self, tx: Tx, action: Action) -> None:
+        if self._fence is not None:
+            await self._fence(tx, action.run_key)
 
 
 async def _take(tx: Tx, identifier: ActionId, event: Event, now: datetime) -> Action | None:

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=10)  # nobody else looks at what is claimed for so long
 LONGEST_PAUSE = timedelta(minutes=5)  # between two tries
 PATIENCE = timedelta(days=1)  # after which the run for a version of an artifact is given up
-_SHARED = 25  # runs written in one operation: they share its cost, and are tried one by one if it fails
+_SHARED = 10  # runs written in one operation, a few statements for all; tried one by one if it fails
 _SOURCES = {Automation.SCHEDULE: 3, Automation.ARTIFACT: 5}  # `workflow.RunSource`
 
 Ready = tuple[Fire, Plan]
@@ -101,8 +101,7 @@ class Fires:
     async def _carry_out(self, group: Sequence[Ready]) -> int:
         async def write(tx: Tx) -> int:
             owed = await store.settle(tx, [fire for fire, _ in group], self.clock())
-            written = [await insert(tx, plan) for fire, plan in group if fire in owed]
-            return sum(key is not None for key in written)
+            return await insert(tx, [plan for fire, plan in group if fire in owed])
 
         try:
             return await self.database.write(write)

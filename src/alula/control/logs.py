@@ -7,15 +7,15 @@ from alula.core.errors import NotFound
 from alula.core.ids import ActionId
 from alula.core.launch import LogLine
 from alula.core.naming import attempt_name
-from alula.executors.base import Executor
+from alula.executors import base
 
 
 class Logs:
     """The verbs of logs."""
 
-    def __init__(self, actions: Actions, executor: Executor) -> None:
+    def __init__(self, actions: Actions, kept: base.Logs) -> None:
         self._actions = actions
-        self._executor = executor
+        self._kept = kept
 
     async def tail(self, action: ActionId, attempt: int) -> AsyncIterator[list[LogLine]]:
         """The log of an attempt from its beginning, until the attempt has ended. Waits for an attempt to start.
@@ -25,7 +25,7 @@ class Logs:
         """
         if not await self._started(action, attempt):
             return
-        async for lines in self._executor.logs(attempt_name(action, attempt), follow=True):
+        async for lines in self._kept.logs(attempt_name(action, attempt), follow=True):
             yield lines
 
     async def _started(self, action: ActionId, attempt: int) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from alula.base.clock import Clock
@@ -22,7 +22,7 @@ from alula.core.run import Creation, Run, RunScope, in_scope
 from alula.core.trigger import Trigger
 from alula.storage import actions as action_store
 from alula.storage import runs as store
-from alula.storage import specs
+from alula.storage import specs, starts
 from alula.storage import triggers as trigger_store
 from alula.storage.changes import Changes, of_roots
 from alula.storage.database import Database, Tx
@@ -237,8 +237,12 @@ def _root(spec: bytes, base: str, input_uri: str) -> NewAction:
     )
 
 
-async def insert(tx: Tx, plan: Plan) -> int | None:
-    """Write a run; its key, or ``None`` if there is one of its name."""
+async def insert(tx: Tx, plans: Sequence[Plan]) -> int:
+    """Write runs, none of which recovers another; how many there are now. Those whose names are taken are left out."""
+    return await starts.insert(tx, [starts.Start(plan.run, plan.root, plan.spec) for plan in plans])
+
+
+async def _insert(tx: Tx, plan: Plan) -> int | None:
     run = replace(plan.run, recovers=await recovery.source(tx, plan.asked))
     key = await store.insert(tx, run)
     if key is not None:
@@ -249,7 +253,7 @@ async def insert(tx: Tx, plan: Plan) -> int | None:
 
 async def _create(tx: Tx, plan: Plan) -> Action:
     run = plan.run
-    key = await insert(tx, plan)
+    key = await _insert(tx, plan)
     if key is None:
         known = await store.find(tx, run.id)
         if known is None or known.digest != run.digest:

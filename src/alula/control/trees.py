@@ -17,6 +17,7 @@ from alula.storage.database import Database
 from alula.wire import filters
 
 _BATCH = 500  # actions read, or told of, at a time
+_PACE = 0.0002  # seconds of pause for each watcher before the next change is told: a crowd leaves others their turns
 _SOME = 2000  # actions looked at for a new view between two turns of others
 
 
@@ -62,6 +63,7 @@ class _Board:
                         seq = action.seq
                     self._wake()
                     await (asyncio.sleep(0) if batch else changed.next())
+                    await asyncio.sleep(_PACE * sum(shared.watchers for shared in self._views.values()))
         except Exception as error:
             self.error = error
             self._wake()

@@ -74,16 +74,12 @@ def look(replicas: Sequence[Replica], before: Seen, me: Replica, now: float) -> 
     sights = {}
     for replica in replicas:
         sight = known.get(replica.id)
-        sights[replica.id] = (
-            sight if sight is not None and sight.beat == replica.beat else Sight(replica.beat, now)
-        )
+        sights[replica.id] = sight if sight is not None and sight.beat == replica.beat else Sight(replica.beat, now)
     return Seen(sights, now)
 
 
-def turn(
-    me: Replica, replicas: Sequence[Replica], held: Mapping[str, str], seen: Seen, busy: Collection[str]
-) -> Turn:
-    """What to do, given all replicas, the holder of each lease that has one, and the leases that ``me`` is busy with."""
+def turn(me: Replica, replicas: Sequence[Replica], held: Mapping[str, str], seen: Seen, busy: Collection[str]) -> Turn:
+    """What to do, given all replicas, the holder of each lease that has one, and what ``me`` is busy with."""
     dead = tuple(
         replica
         for replica in replicas
@@ -98,7 +94,7 @@ def turn(
         mine = [name for name in names(kind) if held.get(name) == me.id]
         free = sorted((name for name in names(kind) if name not in held), key=lambda name: _rank(me.id, name))
         claim += free[: max(0, share - len(mine))]
-        idle = [name for name in mine if name not in busy]
+        idle = sorted((name for name in mine if name not in busy), key=lambda name: _rank(me.id, name))
         give_up += idle[: max(0, len(mine) - share)]
     return Turn(claim=tuple(claim), give_up=tuple(give_up))
 
@@ -110,5 +106,8 @@ def _share(me: Replica, live: Sequence[str], count: int) -> int:
 
 
 def _rank(replica: str, name: str) -> bytes:
-    """An order of its own for each replica: so several do not reach for the same first."""
+    """An order of its own for each replica: several do not reach for the same first, nor give up neighbours.
+
+    Runs that are made one after the other are neighbours: they are to be worked on by all.
+    """
     return blake2b(f"{replica} {name}".encode(), digest_size=8).digest()

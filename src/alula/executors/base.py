@@ -6,7 +6,18 @@ from typing import Protocol
 from alula.core.launch import Launch, LogLine, Observation
 
 
-class Executor(Protocol):
+class Logs(Protocol):
+    """Where the logs of attempts are found."""
+
+    def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:
+        """The attempt's log from its beginning, in batches; with ``follow``, until the attempt has ended.
+
+        The log outlives the process and the release. Ends at once for an unknown name.
+        """
+        ...
+
+
+class Executor(Logs, Protocol):
     """A way to make attempts exist. All of it survives the death of the caller between any two lines."""
 
     async def submit(self, launch: Launch) -> None:
@@ -30,13 +41,6 @@ class Executor(Protocol):
 
     async def forget_log(self, name: str) -> bool:
         """Remove the log of an attempt that was released; whether there was one."""
-        ...
-
-    def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:
-        """The attempt's log from its beginning, in batches; with ``follow``, until the attempt has ended.
-
-        The log outlives the process and the release. Ends at once for an unknown name.
-        """
         ...
 
     def changes(self) -> AsyncIterator[str]:

@@ -28,6 +28,10 @@ class Hints:
         """Have a key looked at after a while; at the latest after an hour, to see how long it still is."""
         asyncio.get_running_loop().call_later(min(max(0.0, seconds), _LONGEST), self.add, [key])
 
+    def busy(self) -> Iterable[Key]:
+        """What workers look at right now."""
+        return self._busy
+
     @asynccontextmanager
     async def next(self) -> AsyncIterator[Key]:
         """The next key; it is this worker's until the block is left."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 
 from alula.control.attempts import Attempts
@@ -10,6 +11,7 @@ from alula.core.naming import attempt_name
 from alula.core.phase import Phase
 from alula.executors.base import Executor
 from alula.reconciler.hints import Hints
+from alula.reconciler.lease import ALONE, Holding
 from alula.reconciler.step import Steps
 from alula.storage.changes import Changes, everything
 
@@ -23,18 +25,31 @@ _RETRY = 2.0  # seconds until a step that failed is tried again
 
 
 class Reconciler:
-    """Works until it is cancelled. Killed and started again it goes on: the rows are its memory."""
+    """Works until it is cancelled. Killed and started again it goes on: the rows are its memory.
 
-    def __init__(self, attempts: Attempts, executor: Executor, changes: Changes, steps: Steps) -> None:
+    ``holding`` says which runs are its own; what is not it neither looks at nor leaves running here.
+    """
+
+    def __init__(
+        self, attempts: Attempts, executor: Executor, changes: Changes, steps: Steps, holding: Holding = ALONE
+    ) -> None:
         self._attempts = attempts
         self._executor = executor
         self._changes = changes
         self._steps = steps
+        self._holding = holding
+        self._hints = Hints()
         self._look = asyncio.Event()  # what changed is not known: look at everything now
 
+    def busy(self) -> Iterator[int]:
+        """The runs that have work under way here."""
+        yield from (run for run, _ in self._hints.busy())
+        yield from (run for run, _ in self._steps.names.values())
+
     async def run(self) -> None:
-        hints = Hints()
+        hints = self._hints
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen_to_leases())
             tasks.create_task(self._listen_to_rows(hints))
             tasks.create_task(self._listen_to_executor(hints))
             tasks.create_task(self._tick(hints))
@@ -44,6 +59,9 @@ class Reconciler:
     async def _work(self, hints: Hints) -> None:
         while True:
             async with hints.next() as key:
+                if not self._holding.has(key[0]):
+                    self._steps.forget(key, hints)
+                    continue
                 try:
                     await self._steps.take(key, hints)
                 except Stale:
@@ -55,6 +73,13 @@ class Reconciler:
                     _log.exception("run %s action %s: a step failed; trying again", *key)
                     hints.add_later(key, _RETRY)
 
+    async def _listen_to_leases(self) -> None:
+        with self._holding.watch() as changed:
+            while True:
+                await changed.wait()
+                changed.clear()
+                self._look.set()
+
     async def _listen_to_rows(self, hints: Hints) -> None:
         with self._changes.watch(everything()) as changed:
             while True:
@@ -62,7 +87,8 @@ class Reconciler:
                 if changes is None:
                     self._look.set()
                     continue
-                hints.add([(change.run, change.action) for change in changes if change.phase in _ASKED_FOR])
+                asked_for = (change for change in changes if change.phase in _ASKED_FOR)
+                hints.add([(change.run, change.action) for change in asked_for if self._holding.has(change.run)])
 
     async def _listen_to_executor(self, hints: Hints) -> None:
         async for name in self._executor.changes():
@@ -85,12 +111,13 @@ class Reconciler:
         await self._attempts.orphans()
         existing = await self._executor.names()
         wanted = {}
-        for count, action in enumerate(await self._attempts.queue()):
+        for count, action in enumerate(await self._attempts.queue(self._holding.shards)):
             wanted[attempt_name(action.id, action.attempt)] = (action.run_key, action.id.name)
             if count % _TURN == 0:
                 await asyncio.sleep(0)
-        self._steps.names.update(wanted)
+        self._steps.names.update((name, wanted[name]) for name in existing if name in wanted)
         hints.add(key for key in wanted.values() if not self._steps.waits(key))
-        for name in existing:
-            if name not in wanted:
-                await self._executor.release(name)
+        async with asyncio.TaskGroup() as tasks:
+            for name in existing:
+                if name not in wanted:
+                    tasks.create_task(self._steps.end(name, hints))

@@ -122,6 +122,17 @@ class Steps:
         """Whether an action only waits for a place: it is told when there is one."""
         return self._slots.waits(key)
 
+    def forget(self, key: Key, hints: Hints) -> None:
+        """An action is not this replica's to work on: others may have its place."""
+        hints.add(self._slots.free(key))
+
+    async def end(self, name: str, hints: Hints) -> None:
+        """End an attempt that is not to exist (any more): its action has moved on, or is another replica's."""
+        key = self.names.get(name)
+        await self._release(name)
+        if key is not None and key not in self.names.values():
+            hints.add([*self._slots.free(key), key])
+
     async def _make_room(self, action: Action, hints: Hints) -> None:
         """An attempt is over: others may have its place, and who waits for its result looks for it."""
         hints.add(self._slots.free((action.run_key, action.id.name)))
@@ -157,11 +168,14 @@ class Steps:
             hints.add(self._slots.free((action.run_key, action.parent)))
         if not self._slots.take(key, limits(action, self._slots.queues)):
             return
-        self.names[name] = key
         try:
             run, spec, secrets = await self._attempts.plan(action)
-            await self._executor.submit(launch(action, run, spec, self._surroundings, secrets))
+            ready = launch(action, run, spec, self._surroundings, secrets)
+            action = await self._attempts.starting(action)
+            self.names[name] = key
+            await self._executor.submit(ready)
         except LaunchRefused as refusal:
+            self.names.pop(name, None)
             failure = Failure(refusal.code, str(refusal), Blame.USER, recoverable=False)
             await self._attempts.settle(action, [_end(action, Phase.FAILED, self._clock(), failure)])
             await self._make_room(action, hints)

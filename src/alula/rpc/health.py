@@ -32,11 +32,31 @@ _FILE = load("""
         value { name: "SERVICE_UNKNOWN" number: 3 }
       }
     }
+    message_type { name: "HealthListRequest" }
+    message_type {
+      name: "HealthListResponse"
+      field {
+        name: "statuses" number: 1 type: TYPE_MESSAGE label: LABEL_REPEATED
+        type_name: ".grpc.health.v1.HealthListResponse.StatusesEntry"
+      }
+      nested_type {
+        name: "StatusesEntry" options { map_entry: true }
+        field { name: "key" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
+        field {
+          name: "value" number: 2 type: TYPE_MESSAGE label: LABEL_OPTIONAL
+          type_name: ".grpc.health.v1.HealthCheckResponse"
+        }
+      }
+    }
     service {
       name: "Health"
       method {
         name: "Check"
         input_type: ".grpc.health.v1.HealthCheckRequest" output_type: ".grpc.health.v1.HealthCheckResponse"
+      }
+      method {
+        name: "List"
+        input_type: ".grpc.health.v1.HealthListRequest" output_type: ".grpc.health.v1.HealthListResponse"
       }
       method {
         name: "Watch" server_streaming: true
@@ -45,6 +65,7 @@ _FILE = load("""
     }
 """)
 _RESPONSE = GetMessageClass(_FILE.message_types_by_name["HealthCheckResponse"])
+_LISTED = GetMessageClass(_FILE.message_types_by_name["HealthListResponse"])
 
 
 class Serving(IntEnum):
@@ -76,6 +97,10 @@ class Health:
         """How ``service`` is."""
         return self._states.get(service, Serving.SERVICE_UNKNOWN)
 
+    def all(self) -> dict[str, Serving]:
+        """How every service is, and the server as a whole."""
+        return dict(self._states)
+
     async def changes(self, service: str) -> AsyncIterator[Serving]:
         """How ``service`` is now, and then each change."""
         told: Serving | None = None
@@ -98,6 +123,9 @@ class _Handler:
         if state is Serving.SERVICE_UNKNOWN:
             raise RpcError(Code.NOT_FOUND, f"no service {request.service!r} here")
         return _RESPONSE(status=int(state))
+
+    async def list(self, _request: Any, _context: Context) -> Message:
+        return _LISTED(statuses={name: _RESPONSE(status=int(state)) for name, state in self._health.all().items()})
 
     async def watch(self, request: Any, _context: Context) -> AsyncIterator[Message]:
         async for state in self._health.changes(request.service):

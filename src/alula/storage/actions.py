@@ -1,6 +1,6 @@
 """Actions and their events. Every change of a row appends the event that says why, in the same transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from alula.core import notice
 from alula.core.action import Action, Event, Kind, NewAction, TaskRef, Unfinished
 from alula.core.errors import Stale
 from alula.core.ids import ROOT, ActionId
+from alula.core.lease import SHARDS
 from alula.core.phase import TERMINAL, Phase
 from alula.storage import outbox, rows
 from alula.storage.changes import Change
@@ -108,15 +109,23 @@ async def orphans(tx: Tx) -> list[tuple[Action, Action]]:
     return [(orphan, parent) for orphan, parent in pairs if parent is not None]
 
 
-async def queue(tx: Tx, after: tuple[int, str], limit: int) -> list[Unfinished]:
-    """What this server has to bring about, behind a key and in the order of the keys: the queue, a piece at a time."""
+async def queue(
+    tx: Tx, after: tuple[int, str], limit: int, shards: Collection[int] | None = None
+) -> list[Unfinished]:
+    """What this server has to bring about, behind a key and in the order of the keys: the queue, a piece at a time.
+
+    ``shards``: only of their runs.
+    """
+    if shards is not None and not shards:
+        return []
+    ours = "" if shards is None else f"AND a.run % {SHARDS} IN ({', '.join(str(int(one)) for one in sorted(shards))})"
     found = await tx.all(
-        """
+        f"""
         SELECT a.run, a.name, a.attempt, r.project, r.domain, r.name AS run_name
         FROM actions a JOIN runs r ON r.key = a.run
-        WHERE a.hosted = 1 AND a.phase IN (1, 2, 3, 4, 9) AND (a.run, a.name) > (:run, :name)
+        WHERE a.hosted = 1 AND a.phase IN (1, 2, 3, 4, 9) AND (a.run, a.name) > (:run, :name) {ours}
         ORDER BY a.run, a.name LIMIT :limit
-        """,
+        """,  # noqa: S608
         {"run": after[0], "name": after[1], "limit": limit},
     )
     return [rows.unfinished(row) for row in found]
@@ -192,53 +201,58 @@ async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec:
     seq = 0
     for event in beginning(new, 1, now):
         seq = await _append(tx, run, event, now)
-    await tx.execute(
-        """
-        INSERT INTO actions VALUES (
-            :run, :name, :parent, :kind, :grp, :phase, 1, 0, :seq, :parent_attempt, :created_at,
-            :created_at, :started_at, :ended_at,
-            :now, NULL, 0, 0, 0, '', :input_uri, :output_uri, :base_uri, :failure, :policy, :spec,
-            :task_project, :task_domain, :task_name, :task_version, :task_type, :short_name, :environment,
-            :hosted, :queue, :cache_key, 0, :recovered_from, :value, :by)
-        """,
-        {
-            "run": run,
-            "name": new.name,
-            "parent": new.parent,
-            "kind": int(new.kind),
-            "grp": new.group,
-            "phase": int(new.phase),
-            "seq": seq,
-            "parent_attempt": parent_attempt,
-            "created_at": rows.micros(new.started_at or now),
-            "started_at": rows.micros_or_none(new.started_at),
-            "ended_at": rows.micros_or_none((new.ended_at or now) if new.phase.terminal else None),
-            "now": rows.micros(now),
-            "input_uri": new.input_uri,
-            "output_uri": new.output_uri,
-            "base_uri": new.base_uri,
-            "failure": rows.failure_text(new.failure),
-            "policy": rows.policy_text(new.policy),
-            "spec": spec,
-            "task_project": new.task.project,
-            "task_domain": new.task.domain,
-            "task_name": new.task.name,
-            "task_version": new.task.version,
-            "task_type": new.task.type,
-            "short_name": new.task.short_name,
-            "environment": new.task.environment,
-            "hosted": int(new.hosted),
-            "queue": new.queue,
-            "cache_key": new.cache_key,
-            "recovered_from": new.recovered_from,
-            "value": new.value,
-            "by": new.by,
-        },
-    )
+    await tx.execute(INSERT, values(run, new, seq, parent_attempt, spec, now))
     if new.name == ROOT:
         await _tell_run(tx, run, new.phase, new.task)
     tx.touch([Change(run, new.name, new.parent or "", new.phase)])
     await outbox.due(tx, notice.of_new(run, new), now)
+
+
+INSERT = """
+    INSERT INTO actions VALUES (
+        :run, :name, :parent, :kind, :grp, :phase, 1, 0, :seq, :parent_attempt, :created_at,
+        :created_at, :started_at, :ended_at,
+        :now, NULL, 0, 0, 0, '', :input_uri, :output_uri, :base_uri, :failure, :policy, :spec,
+        :task_project, :task_domain, :task_name, :task_version, :task_type, :short_name, :environment,
+        :hosted, :queue, :cache_key, 0, :recovered_from, :value, :by)
+"""
+
+
+def values(run: int, new: NewAction, seq: int, parent_attempt: int, spec: bytes, now: datetime) -> dict[str, Any]:
+    """A new action for `INSERT`. ``seq`` is that of its last event."""
+    return {
+        "run": run,
+        "name": new.name,
+        "parent": new.parent,
+        "kind": int(new.kind),
+        "grp": new.group,
+        "phase": int(new.phase),
+        "seq": seq,
+        "parent_attempt": parent_attempt,
+        "created_at": rows.micros(new.started_at or now),
+        "started_at": rows.micros_or_none(new.started_at),
+        "ended_at": rows.micros_or_none((new.ended_at or now) if new.phase.terminal else None),
+        "now": rows.micros(now),
+        "input_uri": new.input_uri,
+        "output_uri": new.output_uri,
+        "base_uri": new.base_uri,
+        "failure": rows.failure_text(new.failure),
+        "policy": rows.policy_text(new.policy),
+        "spec": spec,
+        "task_project": new.task.project,
+        "task_domain": new.task.domain,
+        "task_name": new.task.name,
+        "task_version": new.task.version,
+        "task_type": new.task.type,
+        "short_name": new.task.short_name,
+        "environment": new.task.environment,
+        "hosted": int(new.hosted),
+        "queue": new.queue,
+        "cache_key": new.cache_key,
+        "recovered_from": new.recovered_from,
+        "value": new.value,
+        "by": new.by,
+    }
 
 
 async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
@@ -318,20 +332,25 @@ async def _append(tx: Tx, run: int, event: Event, now: datetime) -> int:
     row = await tx.one("UPDATE runs SET seq = seq + 1 WHERE key = :run RETURNING seq", {"run": run})
     assert row is not None, "an event belongs to a run that exists"
     seq: int = row["seq"]
-    await tx.execute(
-        "INSERT INTO events VALUES (:run, :seq, :action, :attempt, :phase, :version, :at, :detail)",
-        {
-            "run": run,
-            "seq": seq,
-            "action": event.action,
-            "attempt": event.attempt,
-            "phase": int(event.phase),
-            "version": event.version,
-            "at": rows.micros(event.at),
-            "detail": rows.event_detail(event),
-        },
-    )
+    await tx.execute(INSERT_EVENT, event_values(run, seq, event, now))
     return seq
+
+
+INSERT_EVENT = "INSERT INTO events VALUES (:run, :seq, :action, :attempt, :phase, :version, :at, :detail)"
+
+
+def event_values(run: int, seq: int, event: Event, now: datetime) -> dict[str, Any]:
+    """An event for `INSERT_EVENT`."""
+    return {
+        "run": run,
+        "seq": seq,
+        "action": event.action,
+        "attempt": event.attempt,
+        "phase": int(event.phase),
+        "version": event.version,
+        "at": rows.micros(event.at),
+        "detail": rows.event_detail(event),
+    }
 
 
 def _columns(action: Action) -> dict[str, Any]:

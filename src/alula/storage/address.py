@@ -1,13 +1,15 @@
 """Where the database is, as text, and what opens it: ``sqlite:///PATH``, a plain path, or ``postgresql://...``."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from alula.core.errors import Invalid
+from alula.core.errors import Invalid, Unavailable
 from alula.storage.changes import Changes
 from alula.storage.database import Database
-from alula.storage.migrate import migrate, pending
+from alula.storage.migrate import chain, migrate, pending
 from alula.storage.sqlite import Sqlite, connect
 
 
@@ -21,11 +23,16 @@ class SqliteFile:
         return Sqlite(self.path, changes)
 
     async def migrate(self, *, dry_run: bool = False) -> list[str]:
-        connection = connect(self.path)
+        """Bring the schema up to date; the names of the migrations applied, or that would be."""
+        if dry_run and not self.path.exists():
+            return [migration.name for migration in chain()]
         try:
-            return [migration.name for migration in pending(connection)] if dry_run else migrate(connection)
-        finally:
-            connection.close()
+            with closing(connect(self.path)) as connection:
+                return [migration.name for migration in pending(connection)] if dry_run else migrate(connection)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a mistake in a migration
+                raise
+            raise Unavailable(f"{self.path}: {error}; is its folder there, and may alula write in it?") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +69,15 @@ def parse(text: str) -> Address:
         Invalid: it is none of the forms.
     """
     scheme, separator, rest = text.partition("://")
-    if not separator:
+    if text and not separator:
         return SqliteFile(Path(text).expanduser())
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return SqliteFile(Path(rest))
     if scheme in ("postgresql", "postgres"):
         return _server(text)
-    raise Invalid(f"{scheme}://... is no database: say sqlite:///PATH or postgresql://USER@HOST:PORT/NAME")
+    raise Invalid(
+        f"{scheme!r} is the start of no database's address: say sqlite:///PATH or postgresql://USER@HOST:PORT/NAME"
+    )
 
 
 def _server(text: str) -> PostgresServer:

@@ -22,9 +22,10 @@ _log = logging.getLogger(__name__)
 _TRIES = 5  # of a group, then of each operation of it
 _DOUBTS = 3  # so often alone, what is taken is taken: that was no race
 _PAUSE, _LONGEST = 0.005, 0.5  # seconds between two tries: doubled each time, up to the longest
-# A snapshot is taken by the first statement after the lock.
+# No statement holds the others up for long, nor does a server that is frozen. The snapshot comes after the lock.
 _BEGIN = """
-    BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL idle_in_transaction_session_timeout = '15s';
+    BEGIN ISOLATION LEVEL SERIALIZABLE;
+    SET LOCAL idle_in_transaction_session_timeout = '15s'; SET LOCAL statement_timeout = '30s';
     LOCK TABLE turns IN {mode} MODE; SAVEPOINT one
 """
 _BESIDE, _ALONE = _BEGIN.format(mode="ROW EXCLUSIVE"), _BEGIN.format(mode="EXCLUSIVE")

@@ -15,10 +15,8 @@ from alula.storage.database import Row, Tx
 from alula.storage.runs import conditions_on
 
 _RECENT = 10
+_TASK = "coalesce(r.task_name, '')"  # SQLite is to choose its index by the conditions, and not by the grouping
 _FROM = f"FROM runs r CROSS JOIN actions a WHERE a.run = r.key AND a.name = '{ROOT}' AND"
-# Phase by phase: the index of a project's runs goes by phase, and then by time.
-_PHASES = " UNION ALL ".join(f"SELECT {int(phase)} AS phase" for phase in Phase)
-_FROM_ALL = _FROM.replace("FROM", f"FROM ({_PHASES}) p CROSS JOIN", 1) + " r.phase = p.phase AND"
 
 
 async def all_groups(tx: Tx, scope: GroupScope) -> dict[str, Group]:
@@ -48,28 +46,27 @@ async def tasks_of(tx: Tx, scope: GroupScope, runs: Iterable[int]) -> set[str]:
 
 async def _groups(tx: Tx, scope: GroupScope, task: str) -> dict[str, Group]:
     where, values = _where(scope, task)
-    tables = _FROM if task else _FROM_ALL
     counted = await tx.all(
         f"""
-        SELECT r.task_name, r.phase, count(*) AS runs, max(r.created_at) AS latest,
+        SELECT {_TASK} AS task_name, r.phase, count(*) AS runs, max(r.created_at) AS latest,
             max(a.ended_at) AS finished, count(a.ended_at) AS ended, sum(a.ended_at - a.created_at) AS lasted,
             count(a.started_at) AS started, sum(a.started_at - a.created_at) AS waited
-        {tables} {where} GROUP BY r.task_name, r.phase
+        {_FROM} {where} GROUP BY {_TASK}, r.phase
         """,
         values,
     )
     blamed = await tx.all(
         f"""
-        SELECT r.task_name, json_extract(a.failure, '$.blame') AS blame, count(*) AS runs
-        {tables} {where} AND r.phase IN (6, 8) AND a.failure IS NOT NULL
-        GROUP BY r.task_name, json_extract(a.failure, '$.blame')
+        SELECT {_TASK} AS task_name, json_extract(a.failure, '$.blame') AS blame, count(*) AS runs
+        {_FROM} {where} AND r.phase IN (6, 8) AND a.failure IS NOT NULL
+        GROUP BY {_TASK}, json_extract(a.failure, '$.blame')
         """,
         values,
     )
     creators = await tx.all(
         f"""
-        SELECT DISTINCT r.task_name, r.created_by
-        {tables} {where} AND r.created_by <> '' ORDER BY r.created_by
+        SELECT DISTINCT {_TASK} AS task_name, r.created_by
+        {_FROM} {where} AND r.created_by <> '' ORDER BY r.created_by
         """,
         values,
     )

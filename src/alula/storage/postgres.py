@@ -28,6 +28,10 @@ _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN_SCAN = f"{_BEGIN}; SET LOCAL statement_timeout = '30s'"
 
 
+class _Lost(ConnectionError):
+    """The connection was lost during an operation, by its cause."""
+
+
 class Postgres:
     """A server's database: a `Database`."""
 
@@ -85,7 +89,7 @@ class Postgres:
         except Exception as error:
             if not is_gone(error):
                 raise
-            raise unreachable(error) from error
+            raise unreachable(error.__cause__ or error) from error
 
     async def _run(self, operation: Operation[T], begin: str) -> T:
         async with self._pool.acquire() as connection:
@@ -97,7 +101,7 @@ class Postgres:
             except Exception as error:
                 if is_gone(error, connection):
                     await self._pool.expire_connections()  # where one is dead, others are
-                    raise ConnectionError(type(error).__name__) from error
+                    raise _Lost from error
                 if isinstance(error, asyncpg.DataError) and not begin:
                     await connection.execute("SELECT")  # the driver has left the statement half sent
                 if (told := translated(error)) is error:

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 
+from alula.core.errors import Invalid
 from alula.storage import dialect
 from alula.storage.address import PostgresServer
 from alula.storage.changes import Change
@@ -85,6 +86,8 @@ async def connect(server: PostgresServer) -> asyncpg.Connection:
         await _prepare(connection)
     except FAILURES as error:
         raise unreachable(error) from error
+    except (ValueError, OverflowError):
+        raise _misunderstood() from None
     return connection
 
 
@@ -107,6 +110,12 @@ async def connections(server: PostgresServer) -> asyncpg.Pool:
         )
     except FAILURES as error:
         raise unreachable(error) from error
+    except (ValueError, OverflowError):
+        raise _misunderstood() from None
+
+
+def _misunderstood() -> Invalid:
+    return Invalid("the database's address is not one: say postgresql://USER@HOST:PORT/NAME")
 
 
 def _options(server: PostgresServer) -> dict[str, Any]:

@@ -259,6 +259,8 @@ def details_message(trigger: Trigger, org: str) -> definition_pb2.TriggerDetails
     spec = definition_pb2.TriggerSpec.FromString(trigger.new.spec)
     spec.active = trigger.new.active
     spec.description = trigger.new.description
+    if uri := stored_at(trigger):
+        spec.offloaded_input_data.uri = uri  # the file, not its folder: the SDK reads it as it is (`_run_trigger`)
     return definition_pb2.TriggerDetails(
         id=ids.trigger_message(trigger.id, trigger.revision, org),
         metadata=_metadata(trigger),

@@ -68,10 +68,13 @@ CREATE TABLE runs (
     task_version TEXT NOT NULL,
     UNIQUE (project, domain, name)
 );
--- The newest runs of each phase, of a project, of everything, of a task: a page is merged from the phases it may show.
-CREATE INDEX runs_by_project ON runs (hosted, project, domain, phase, created_at, name);
-CREATE INDEX runs_by_age ON runs (hosted, phase, created_at, name, project, domain);
-CREATE INDEX runs_by_task ON runs (hosted, task_project, task_domain, task_name, phase, created_at, name, project, domain);
+-- The newest runs of everything, of a project, of a task.
+CREATE INDEX runs_by_age ON runs (hosted, created_at, name, project, domain);
+CREATE INDEX runs_by_project ON runs (hosted, project, domain, created_at, name);
+CREATE INDEX runs_by_task ON runs (hosted, task_project, task_domain, task_name, created_at, name, project, domain);
+-- The same by phases, of which some are rare: a page of several phases is merged from the newest of each.
+CREATE INDEX runs_by_phase ON runs (hosted, phase, created_at, name, project, domain);
+CREATE INDEX runs_by_project_phase ON runs (hosted, project, domain, phase, created_at, name);
 CREATE INDEX runs_by_group ON runs (hosted, project, domain, task_name, created_at, name);
 
 CREATE TABLE actions (

@@ -9,5 +9,5 @@ CREATE TABLE replicas (
 
 CREATE TABLE leases (
     name   TEXT PRIMARY KEY,
-    holder TEXT NOT NULL REFERENCES replicas (id)
+    holder TEXT NOT NULL
 ) WITHOUT ROWID;
