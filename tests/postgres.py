@@ -148,9 +148,8 @@ def _started(programs: Path, chosen: Mapping[str, str]) -> Iterator[str]:
     settings = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [programs / "postgres", "-D", data, "-k", root, *settings]
     guard: list[str | Path] = ["/bin/sh", "-c", _GUARD, "guard", root, *command]
-    with subprocess.Popen(
-        guard, **who, env=env, cwd=root, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as server:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(guard, **who, **pipes, env=env, cwd=root, text=True, start_new_session=True) as server:
         said = _wait_until_ready(server)
         try:
             yield f"postgresql://postgres@/postgres?host={root}"

@@ -1,26 +1,29 @@
 """Requests of every kind, from almost right to none at all, built from a message's descriptor."""
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from buf.validate import validate_pb2
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
-Draw = st.DrawFn
 _PLACE = {"project": "flytesnacks", "domain": "development"}
 _RUN = {**_PLACE, "name": "seed"}
+_OPEN = {**_PLACE, "name": "open"}
 _TASK = {**_PLACE, "name": "probe", "version": "v1"}
 _TRIGGER = {**_PLACE, "name": "nightly", "task_name": "probe"}
 # What there is: a request about something that exists gets further than one about nothing.
 KNOWN: dict[str, list[dict[str, Any]]] = {
-    "flyteidl2.common.RunIdentifier": [_RUN, {**_PLACE, "name": "tracked"}],
+    "flyteidl2.common.RunIdentifier": [_RUN, _OPEN, {**_PLACE, "name": "tracked"}],
     "flyteidl2.common.ActionIdentifier": [
         {"run": _RUN, "name": "a0"},
-        {"run": _RUN, "name": "asked"},
+        {"run": _OPEN, "name": "a0"},
+        {"run": _OPEN, "name": "asked"},
         {"run": {**_PLACE, "name": "tracked"}, "name": "a0"},
     ],
     "flyteidl2.common.ProjectIdentifier": [{"name": "flytesnacks", "domain": "development"}],
@@ -56,7 +59,7 @@ KNOWN: dict[str, list[dict[str, Any]]] = {
 _WORDS = {
     "project": ["flytesnacks", "elsewhere"],
     "domain": ["development", "production"],
-    "name": ["seed", "a0", "probe", "flytesnacks", "x", "nightly"],
+    "name": ["seed", "open", "a0", "probe", "flytesnacks", "x", "nightly"],
     "org": ["", "acme"],
     "organization": ["", "acme"],
     "version": ["v1"],
@@ -69,6 +72,7 @@ _WORDS = {
     "parent": ["a0"],
     "input_uri": ["s3://alula/x"],
     "run_output_base": ["s3://alula/x"],
+    "token": [""],
     "uri": ["s3://alula/x", "s3://elsewhere/x", "file:///etc/passwd"],
     "type": ["container", "python"],
 }
@@ -78,13 +82,13 @@ _WILD = [
     "http://127.0.0.1:1/", "http://[::1", "file:///", "s3://", "\n\r\t", "a" * 100_000,
 ]  # fmt: skip
 _INTEGERS = {
-    FieldDescriptor.CPPTYPE_INT32: [0, 1, -1, 2, 50, 201, 2**31 - 1, -(2**31)],
-    FieldDescriptor.CPPTYPE_INT64: [0, 1, -1, 50, 2**53 + 1, 2**63 - 1, -(2**63)],
-    FieldDescriptor.CPPTYPE_UINT32: [0, 1, 2, 50, 201, 2**31, 2**32 - 1],
-    FieldDescriptor.CPPTYPE_UINT64: [0, 1, 50, 2**63, 2**64 - 1],
+    FieldDescriptor.CPPTYPE_INT32: [0, -1, 201, 2**31 - 1, -(2**31)],
+    FieldDescriptor.CPPTYPE_INT64: [0, -1, 2**53 + 1, 2**63 - 1, -(2**63)],
+    FieldDescriptor.CPPTYPE_UINT32: [0, 201, 2**31, 2**32 - 1],
+    FieldDescriptor.CPPTYPE_UINT64: [0, 2**63, 2**64 - 1],
 }
-_FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 1e308, 5e-324, float("nan"), float("inf"), float("-inf")]
-_BYTES = [b"", b"\0", b"x" * 16, b"\xff" * 40, b"\x0a\x05", b"{}", b"z" * 70_000]
+_FLOATS = [0.0, -0.0, -1.0, 1e308, 5e-324, float("nan"), float("inf"), float("-inf")]
+_BYTES = [b"", b"\0", b"\xff" * 40, b"\x0a\x05", b"{}", b"z" * 70_000]
 _JUNK: list[Any] = [
     None,
     "",
@@ -107,75 +111,103 @@ _DEEPEST = 5
 
 
 @st.composite
-def messages(draw: Draw, kind: Descriptor, depth: int = 0) -> Message:
-    """A message of a kind: mostly with its fields set, mostly to what could stand there."""
-    known = KNOWN.get(kind.full_name)
-    if known and draw(st.integers(0, 9)) < 7:
-        return GetMessageClass(kind)(**draw(st.sampled_from(known)))
-    message = GetMessageClass(kind)()
-    for oneof in kind.oneofs:
-        if draw(st.integers(0, 9)) > depth:
-            _set(draw, message, draw(st.sampled_from(list(oneof.fields))), depth)
-    for field in kind.fields:
-        if field.containing_oneof is None and draw(st.integers(0, 9)) > 1 + 2 * depth:
-            _set(draw, message, field, depth)
-    return message
+def messages(draw: st.DrawFn, kind: Descriptor) -> Message:
+    """A message of a kind: from one as the protocol wants it to one in which every second thing is odd."""
+    return _Maker(draw, draw(st.sampled_from([0, 0, 2, 5, 15, 50]))).message(kind, 0)
 
 
-def _set(draw: Draw, message: Message, field: FieldDescriptor, depth: int) -> None:
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        _fill_map(draw, message, field, depth)
-        return
-    if not field.is_repeated:
-        value = _value(draw, field, depth)
+class _Maker:
+    """Fills messages. ``odd``: percent of the places that are not as they should be."""
+
+    def __init__(self, draw: st.DrawFn, odd: int) -> None:
+        self._draw = draw
+        self._odd = odd
+        self._many = 300
+
+    def _in(self, percent: int) -> bool:
+        return self._draw(st.integers(0, 99)) < percent
+
+    def _one(self, choices: Sequence[Any]) -> Any:
+        return choices[0] if len(choices) == 1 else self._draw(st.sampled_from(choices))
+
+    def message(self, kind: Descriptor, depth: int) -> Message:
+        known = KNOWN.get(kind.full_name)
+        if known and self._in(85):
+            usual = known[:1] if kind.full_name.startswith("google.") else known
+            return GetMessageClass(kind)(**self._one(known if self._in(self._odd) else usual))
+        message = GetMessageClass(kind)()
+        for oneof in kind.oneofs:
+            if self._in(100 - self._odd if _needed(oneof) else 60 - 10 * depth):
+                self._set(message, self._one(list(oneof.fields)), depth)
+        for field in kind.fields:
+            if field.containing_oneof is None and self._in(100 - self._odd if _needed(field) else 60 - 10 * depth):
+                self._set(message, field, depth)
+        return message
+
+    def _set(self, message: Message, field: FieldDescriptor, depth: int) -> None:
+        if field.message_type is not None and depth >= _DEEPEST:
+            return
+        holder = getattr(message, field.name)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            self._fill(holder, field.message_type, depth)
+        elif field.is_repeated:
+            values = [self._value(field, depth) for _ in range(self._one([1, 1, 2]))]
+            holder.extend(values * (self._many if depth < 2 and self._in(self._odd) else 1))
+            self._many = 1  # once: many of many would fill the memory
+        elif field.message_type is not None:
+            holder.CopyFrom(self._value(field, depth))
+            holder.SetInParent()
+        else:
+            setattr(message, field.name, self._value(field, depth))
+
+    def _fill(self, holder: Any, entry: Descriptor, depth: int) -> None:
+        key = self._value(entry.fields_by_name["key"], depth)
+        value = self._value(entry.fields_by_name["value"], depth)
         if isinstance(value, Message):
-            getattr(message, field.name).CopyFrom(value)
-            getattr(message, field.name).SetInParent()
-        elif value is not None:
-            setattr(message, field.name, value)
-        return
-    count = draw(st.sampled_from([0, 1, 1, 2, 3]))
-    values = [value for _ in range(count) if (value := _value(draw, field, depth)) is not None]
-    getattr(message, field.name).extend(values * draw(st.sampled_from([1, 1, 1, 1, 300 if depth < 2 else 1])))
+            holder[key].CopyFrom(value)
+        else:
+            holder[key] = value
 
-
-def _fill_map(draw: Draw, message: Message, field: FieldDescriptor, depth: int) -> None:
-    entry = field.message_type
-    for _ in range(draw(st.integers(0, 2))):
-        key = _value(draw, entry.fields_by_name["key"], depth)
-        value = _value(draw, entry.fields_by_name["value"], depth)
-        if isinstance(value, Message):
-            getattr(message, field.name)[key].CopyFrom(value)
-        elif value is not None:
-            getattr(message, field.name)[key] = value
-
-
-def _value(draw: Draw, field: FieldDescriptor, depth: int) -> Any:
-    """A value for a field; ``None``: none, for what is nested too deep."""
-    if field.message_type is not None:
-        return draw(messages(field.message_type, depth + 1)) if depth < _DEEPEST else None
-    if field.enum_type is not None:
-        numbers = [value.number for value in field.enum_type.values]
-        return draw(st.sampled_from([*numbers, *numbers, 99, -1, 2**31 - 1]))
-    return draw(st.sampled_from(_pool(field)))
+    def _value(self, field: FieldDescriptor, depth: int) -> Any:
+        if field.message_type is not None:
+            return self.message(field.message_type, depth + 1)
+        usual, odd = _pools(field)
+        return self._one(odd if self._in(self._odd) else usual)
 
 
 @cache
-def _pool(field: FieldDescriptor) -> list[Any]:
+def _needed(thing: FieldDescriptor | OneofDescriptor) -> bool:
+    """Whether the protocol's rules want it to be there."""
+    if isinstance(thing, OneofDescriptor):
+        options = thing.GetOptions()
+        return options.HasExtension(validate_pb2.oneof) and options.Extensions[validate_pb2.oneof].required
+    rules = thing.GetOptions().Extensions[validate_pb2.field]
+    return rules.required or rules.WhichOneof("type") is not None or thing.name in _WORDS
+
+
+@cache
+def _pools(field: FieldDescriptor) -> tuple[list[Any], list[Any]]:
+    """What may usually stand in a field, and what is odd there."""
+    if field.enum_type is not None:
+        numbers = [value.number for value in field.enum_type.values]
+        rules = field.GetOptions().Extensions[validate_pb2.field].repeated.items
+        return getattr(rules.enum, "in") or numbers[1:] or numbers, [0, 99, -1, 2**31 - 1]
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return [b"x" * 16], _BYTES
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        if field.type == FieldDescriptor.TYPE_BYTES:
-            return _BYTES
-        return _WORDS.get(field.name, ["x", "y-1"]) * 12 + _WILD
+        return _WORDS.get(field.name, ["x", "y-1"]), _WILD
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        return [False, True]
-    return _INTEGERS.get(field.cpp_type, _FLOATS)
+        return [False, True], [True]
+    if field.cpp_type in _INTEGERS:
+        return [1, 2, 50], _INTEGERS[field.cpp_type]
+    return [0.5, 1.0], _FLOATS
 
 
 @st.composite
-def binaries(draw: Draw, kind: Descriptor) -> bytes:
+def binaries(draw: st.DrawFn, kind: Descriptor) -> bytes:
     """A request in binary: whole, with fields nobody knows, with two members of a oneof, cut, flipped, or nonsense."""
     data = draw(messages(kind)).SerializeToString()
-    match draw(st.integers(0, 9)):
+    match draw(st.integers(0, 15)):
         case 0:
             return data + b"\xfa\xff\x0f\x03abc" + b"\xf0\xff\x0f\x01"  # unknown fields
         case 1:
@@ -193,7 +225,7 @@ def binaries(draw: Draw, kind: Descriptor) -> bytes:
 
 
 @st.composite
-def texts(draw: Draw, kind: Descriptor) -> bytes:
+def texts(draw: st.DrawFn, kind: Descriptor) -> bytes:
     """A request in JSON: whole, with something else in some place, or nonsense."""
     try:
         value = json_format.MessageToDict(draw(messages(kind)))
@@ -212,7 +244,7 @@ def texts(draw: Draw, kind: Descriptor) -> bytes:
     return json.dumps(value).encode()
 
 
-def _spoilt(draw: Draw, value: Any) -> Any:
+def _spoilt(draw: st.DrawFn, value: Any) -> Any:
     """A JSON value with something else in one place of it."""
     if isinstance(value, dict) and value and draw(st.integers(0, 3)):
         key = draw(st.sampled_from(sorted(value)))

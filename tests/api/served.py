@@ -1,5 +1,6 @@
 """A real server in a process of its own, with a home and a port of its own."""
 
+import getpass
 import os
 import signal
 import socket
@@ -104,3 +105,20 @@ class Served:
         """Resident megabytes of the server itself."""
         resident: int = psutil.Process(self.pid).memory_info().rss
         return resident / 1e6
+
+
+class Configured(Served):
+    """`alula serve`, with a database that is elsewhere."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        super().__init__(home)
+        self._config = home.with_name("alula.toml")
+        self._config.write_text(
+            f'[server]\nhome = "{home}"\nlisten = ["localhost:{self.port}"]\n'
+            f'[database]\nurl = "{url}"\n[projects]\ncreate_missing = true\n'
+            f'[identity]\nuser = "{getpass.getuser()}"\n'
+        )
+
+    @property
+    def command(self) -> list[str]:
+        return [ALULA, "serve", "--config", str(self._config)]

@@ -11,7 +11,7 @@ from tests.api.caller import DOMAIN, PROJECT, SUCCEEDED, Caller, creation, pytho
 
 _FILTER = list_pb2.Filter
 Place = identifier_pb2.ProjectIdentifier
-_PLACE = identifier_pb2.ProjectIdentifier(name="listed", domain=DOMAIN)
+_PLACE = identifier_pb2.ProjectIdentifier(name="cases", domain=DOMAIN)
 
 
 async def _list(
@@ -30,8 +30,8 @@ async def three(caller: Caller) -> Caller:
     """Runs called one, two and three, made in that order; the first of another task."""
     for name in ("one", "two", "three"):
         task = spec("true", name="50%_off" if name == "one" else "plain")
-        task.task_template.id.project, task.task_template.id.version = "listed", name
-        action = (await caller.runs.create_run(creation(task, name=name, project="listed"))).run.action.id
+        task.task_template.id.project, task.task_template.id.version = "cases", name
+        action = (await caller.runs.create_run(creation(task, name=name, project="cases"))).run.action.id
         await caller.ended(action)
     return caller
 

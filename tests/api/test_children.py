@@ -133,8 +133,8 @@ async def test_what_is_refused(caller: Caller, parent: identifier_pb2.ActionIden
         await caller.actions.enqueue(orphan)
     with refused(Code.INVALID_ARGUMENT, "trace.phase"):
         await caller.actions.enqueue(child(parent, "odd", trace={"name": "t", "phase": 77, "spec": {}}))
-    with refused(Code.UNIMPLEMENTED, "conditions"):
-        await caller.actions.enqueue(child(parent, "if", condition={"name": "c", "type": {"simple": 4}}))
+    with refused(Code.INVALID_ARGUMENT, "condition.type"):
+        await caller.actions.enqueue(child(parent, "if", condition={"name": "c", "type": {"simple": 9}}))
     strange = identifier_pb2.ActionIdentifier(run=parent.run, name="nobody")
     with refused(Code.NOT_FOUND, "nobody"):
         await caller.actions.enqueue(child(strange, "lost"))

@@ -95,11 +95,14 @@ async def test_what_no_run_can_have(caller: Caller, fields: dict[str, Any], word
         await caller.runs.create_run(creation(QUICK, **fields))
 
 
-async def test_a_recovery_is_refused_not_run_as_something_else(caller: Caller) -> None:
+async def test_a_recovery_of_what_is_not_there(caller: Caller) -> None:
     request = creation(python("pass"))
     request.run_spec.relation.related_to.CopyFrom(run_id("some"))
     request.run_spec.relation.relation_type = relation.RELATION_TYPE_RECOVER
-    with refused(Code.UNIMPLEMENTED, "--recover"):
+    with refused(Code.NOT_FOUND, "related_to", "some"):
+        await caller.runs.create_run(request)
+    request.run_spec.relation.related_to.domain = "production"
+    with refused(Code.INVALID_ARGUMENT, "related_to"):
         await caller.runs.create_run(request)
 
 

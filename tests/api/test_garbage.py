@@ -8,27 +8,31 @@ requests there are for each rpc.
 import asyncio
 import json
 import os
+import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import Event, StreamEnded, StreamReset
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from alula.rpc.errors import Code
-from alula.storage.address import PostgresServer
 from tests.api.caller import DOMAIN, PROJECT, Caller, python
 from tests.api.garbage import FRAMES, binaries, texts
-from tests.api.served import Served
+from tests.api.served import Configured, Served
 from tests.api.test_every_rpc import NOT_SERVED, installed
 from tests.postgres import Cluster
 
 COUNT = int(os.environ.get("ALULA_GARBAGE", "0"))
 MEMORY = 400  # megabytes
 PATIENCE = 20.0  # seconds for one answer
+FLOOD = 30_000_000  # bytes of one stream
 QUIET = 0.05  # seconds after which a stream has nothing more to say
 FAULTS = {"unknown", "internal", "data_loss", "unimplemented"}
 RPCS = {
@@ -37,8 +41,14 @@ RPCS = {
     if name.removeprefix("flyteidl2.") not in NOT_SERVED
     for rpc in service.methods
 }
+LAST = sorted(
+    RPCS, key=lambda name: name.rpartition(".")[2].startswith(("Abort", "Delete"))
+)  # as they take things away
 LABELS = {0: "ok", **{code.number: code.label for code in Code}}
 USER = "/flyteidl2.auth.IdentityService/UserInfo"
+WAYS = [("sqlite", "http1"), ("postgres", "h2c")]
+if COUNT:
+    WAYS += [("sqlite", "h2c"), ("postgres", "http1")]
 CONNECT_END, WEB_END = 0x02, 0x80  # flags of the last frame
 thrown = settings(
     max_examples=COUNT or 5,
@@ -50,33 +60,19 @@ thrown = settings(
 )
 
 
-class Configured(Served):
-    """`alula serve`, on a database of one's own."""
-
-    def __init__(self, home: Path, database: PostgresServer) -> None:
-        super().__init__(home)
-        self._config = home.with_name("alula.toml")
-        self._config.write_text(
-            f'[server]\nhome = "{home}"\nlisten = ["localhost:{self.port}"]\n'
-            f'[database]\nurl = "{database.dsn}"\n[projects]\ncreate_missing = true\n'
-        )
-
-    @property
-    def command(self) -> list[str]:
-        return [super().command[0], "serve", "--config", str(self._config)]
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    database, protocol = request.param
     home = tmp_path_factory.mktemp("garbage") / "home"
-    if request.param == "sqlite":
+    if database == "sqlite":
         server = Served(home)
     else:
         cluster: Cluster = request.getfixturevalue("postgres")
-        server = Configured(home, cluster.fresh())
-    with server:
+        server = Configured(home, cluster.fresh().dsn)
+    h2 = protocol == "h2c"
+    with server, httpx.Client(base_url=server.url, http1=not h2, http2=h2, timeout=PATIENCE) as made:
         asyncio.run(_furnish(Caller(server.url)))
-        yield server
+        yield made
         assert httpx.get(f"{server.url}/readyz").status_code == 200
         assert server.memory() < MEMORY
     assert "Traceback" not in server.log
@@ -86,8 +82,9 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 async def _furnish(caller: Caller) -> None:
     """Something of most kinds, to ask about."""
     place = {"project": PROJECT, "domain": DOMAIN}
-    action = await caller.start(python("pass"), name="seed")
-    await caller.ended(action)
+    await caller.ended(await caller.start(python("pass"), name="seed"))
+    await caller.start(python("import time; time.sleep(3600)"), name="open")
+    asked = {"actionId": {"run": {**place, "name": "open"}, "name": "asked"}, "parentActionName": "a0"}
     async with httpx.AsyncClient(base_url=caller.url) as client:
 
         async def make(rpc: str, body: object) -> None:
@@ -106,19 +103,13 @@ async def _furnish(caller: Caller) -> None:
         tracked = {"runId": {**place, "name": "tracked"}, "taskSpec": spec}
         await make("workflow.TrackedRunService/CreateRun", tracked)
         secret = {"id": {**place, "name": "secret"}, "secretSpec": {"stringValue": "s"}}
+        condition = {"name": "asked", "type": {"simple": "BOOLEAN"}}
+        uris = {"inputUri": "s3://alula/x", "runOutputBase": "s3://alula/x"}
+        await make("workflow.QueueService/EnqueueAction", {**asked, **uris, "condition": condition})
         await make("secret.SecretService/CreateSecret", secret)
 
 
-@pytest.fixture(params=["http1", "h2c"], scope="module")
-def client(request: pytest.FixtureRequest, target: Served) -> Iterator[httpx.Client]:
-    h2 = request.param == "h2c"
-    if not COUNT and h2 is not isinstance(target, Configured):
-        pytest.skip("the short version asks each database in one way")
-    with httpx.Client(base_url=target.url, http1=not h2, http2=h2, timeout=PATIENCE) as made:
-        yield made
-
-
-@pytest.mark.parametrize("name", RPCS)
+@pytest.mark.parametrize("name", LAST)
 def test_messages(client: httpx.Client, name: str) -> None:
     rpc = RPCS[name]
     streams = rpc.client_streaming or rpc.server_streaming
@@ -190,6 +181,7 @@ def _streamed(client: httpx.Client, rpc: MethodDescriptor, body: bytes, kind: st
             assert response.status_code == 200
             for chunk in response.iter_raw():
                 said += chunk
+                assert len(said) < FLOOD, "it never stops"
     except httpx.ReadTimeout:
         return "ok"
     *_, (flags, content) = _frames(said)
@@ -207,3 +199,67 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
         size = int.from_bytes(data[1:5], "big")
         yield data[0], data[5 : 5 + size]
         data = data[5 + size :]
+
+
+def test_streams_of_http2(client: httpx.Client) -> None:
+    """gRPC as no client would speak it: frames of nonsense, streams reset in the middle, all over one connection."""
+    with Raw(client.base_url.port or 0) as raw:
+
+        @settings(thrown, max_examples=10 * thrown.max_examples)
+        @given(
+            name=st.sampled_from(sorted(RPCS)),
+            kind=st.sampled_from(["application/grpc", "application/grpc+json", "application/grpc+x", "text/plain", ""]),
+            encoding=st.sampled_from(["", "gzip", "br", "identity", "\xff"]),
+            body=FRAMES,
+            cut=st.booleans(),
+        )
+        def throw(name: str, kind: str, encoding: str, body: bytes, *, cut: bool) -> None:
+            head = [("content-type", kind), ("te", "trailers")] + [("grpc-encoding", encoding)] * bool(encoding)
+            told = raw.ask(_path(RPCS[name]), head, body, cut=cut)
+            assert told is None or LABELS[int(told)] not in ("unknown", "data_loss")
+
+        throw()
+        user = [("content-type", "application/grpc"), ("te", "trailers")]
+        assert raw.ask(USER, user, b"\0" * 5, cut=False) == "0"
+
+
+class Raw:
+    """One HTTP/2 connection, with nothing between."""
+
+    def __init__(self, port: int) -> None:
+        self._authority = f"localhost:{port}"
+        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self._h2 = H2Connection(H2Configuration(client_side=True))
+
+    def __enter__(self) -> Self:
+        self._h2.initiate_connection()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def ask(self, path: str, headers: list[tuple[str, str]], body: bytes, *, cut: bool) -> str | None:
+        """Its grpc-status; ``None`` for what is no gRPC, or ended by a reset: with ``cut``, by ours."""
+        stream = self._h2.get_next_available_stream_id()
+        pseudo = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", self._authority)]
+        self._h2.send_headers(stream, [*pseudo, *headers])
+        self._h2.send_data(stream, body, end_stream=not cut)
+        if cut:
+            self._h2.reset_stream(stream)
+            self._socket.sendall(self._h2.data_to_send())
+            return None
+        while True:
+            self._socket.sendall(self._h2.data_to_send())
+            for event in self._events():
+                if getattr(event, "stream_id", None) != stream:
+                    continue
+                status = dict(getattr(event, "headers", None) or []).get(b"grpc-status")
+                if status is not None:
+                    return str(status, "ascii")
+                if isinstance(event, StreamEnded | StreamReset):
+                    return None
+
+    def _events(self) -> list[Event]:
+        data = self._socket.recv(65536)
+        assert data, "the connection did not live on"
+        return self._h2.receive_data(data)

@@ -88,11 +88,11 @@ async def test_all_events_of_a_request_or_none(
     assert (response.status.code, "unknown" in response.status.message) == (NOT_FOUND, True)
 
 
-@pytest.mark.parametrize("fields", [{"phase": 66}, {"updated_time": Timestamp(seconds=10**17)}])
+@pytest.mark.parametrize("fields", [{"phase": 66}, {"updated_time": Timestamp(seconds=10**17)}, {"attempt": 2**32 - 1}])
 async def test_what_is_no_event(
     served: Served, recorder: InternalRunServiceClient, parent: identifier_pb2.ActionIdentifier, fields: Any
 ) -> None:
-    bad = definition.ActionEvent(id=parent, attempt=1, **fields)
+    bad = definition.ActionEvent(id=parent, **{"attempt": 1, **fields})
     with refused(Code.INVALID_ARGUMENT):
         await served.client(EventsProxyServiceClient).record(proxy.RecordRequest(events=[bad]))
     response = await recorder.record_action_events(internal.RecordActionEventsRequest(events=[bad]))

@@ -28,7 +28,7 @@ async def test_create_rename_delete(world: World) -> None:
     assert (await domains.create("plain", "")).title == "plain"
     await domains.delete("trial")
     for gone in (domains.get("trial"), domains.rename("trial", "x"), domains.delete("trial")):
-        with pytest.raises(NotFound, match="there are: development, plain, staging"):
+        with pytest.raises(NotFound, match="there are: development, staging, plain"):
             await gone
 
 

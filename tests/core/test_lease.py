@@ -47,7 +47,7 @@ def test_a_run_is_always_under_the_same_lease() -> None:
 def test_the_first_takes_everything() -> None:
     step = turn(A, [A], {}, seen(A), ())
     assert frozenset(step.claim) == ALL
-    assert step.bury == step.give_up == ()
+    assert (step.bury, step.give_up) == ((), ())
 
 
 def test_a_second_is_given_its_half_of_what_is_idle() -> None:

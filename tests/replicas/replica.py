@@ -17,7 +17,7 @@ from tests.api.caller import Caller
 from tests.api.served import ALULA, free_port
 from tests.postgres import run
 
-TERM = 4.0  # seconds until a silent replica is replaced
+TERM = 6.0  # seconds until a silent replica is replaced
 PATIENCE = 30.0
 
 
@@ -121,6 +121,7 @@ class Cluster:
             assert not [replica.name for replica in replicas if "Traceback" in replica.log]
         finally:
             for replica in replicas:
+                print(f"--- the log of {replica.name}\n{replica.log[-8000:]}")  # shown if something failed
                 if replica.process is not None and replica.process.poll() is None:
                     replica.process.kill()
                     replica.process.wait()

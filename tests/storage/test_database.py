@@ -174,6 +174,36 @@ async def test_what_cannot_be_stored_is_invalid(database: Database, value: objec
     assert await database.read(names) == ["1", "2"]
 
 
+async def test_many_at_once(database: Database) -> None:
+    sql = "INSERT INTO specs VALUES (:name, :body)"
+
+    async def insert(tx: Tx, *found: object) -> None:
+        await tx.many(sql, [{"name": name, "body": b""} for name in found])
+
+    results = await together(
+        database,
+        lambda tx: insert(tx, b"1", b"2", b"3"),
+        lambda tx: insert(tx),
+        lambda tx: insert(tx, b"4", b"1"),
+        lambda tx: insert(tx, *(f"{n:04}".encode() for n in range(2000))),
+    )
+    assert [type(result) for result in results] == [type(None), type(None), Violated, type(None)]
+    assert len(await database.read(names)) == 2003
+    for look in (database.read, database.scan):
+        with pytest.raises(Exception, match=r"read-?only"):
+            await look(lambda tx: insert(tx, b"5"))
+
+
+async def test_many_of_which_one_cannot_be_stored(database: Database) -> None:
+    async def change(tx: Tx) -> None:
+        values = [{"title": title, "state": state} for title, state in [("a", 1), ("b", 2**63), ("c", 3)]]
+        await tx.many("UPDATE projects SET title = :title, state = :state", values)
+
+    results = await together(database, put("1"), change, put("2"))
+    assert [type(result) for result in results] == [str, Invalid, str]
+    assert await database.read(names) == ["1", "2"]
+
+
 async def test_a_mistaken_operation_harms_no_other(database: Database) -> None:
     async def mistake(tx: Tx) -> None:
         await put("half done")(tx)

@@ -114,6 +114,27 @@ async def test_a_race_for_a_name(databases: list[Database]) -> None:
     assert await databases[0].read(names) == [f"{turn:02}" for turn in range(15)]
 
 
+async def test_a_name_taken_between_the_look_and_the_insert(database: Database, server: PostgresServer) -> None:
+    """By somebody who is not serializable: it is reported as taken, and yet the operation had looked."""
+    stranger = await asyncpg.connect(server.dsn)
+    looked = asyncio.Event()
+
+    async def ensure(tx: Tx) -> bool:
+        found = await tx.one("SELECT 1 AS one FROM specs WHERE digest = :name", {"name": b"x"})
+        if found is None:
+            looked.set()
+            await put("x")(tx)
+        return found is None
+
+    async with stranger.transaction():
+        await stranger.execute(r"INSERT INTO specs VALUES ('\x78', '')")
+        writing = asyncio.create_task(together(database, put("1"), ensure, put("2")))
+        await looked.wait()
+    assert await writing == ["1", False, "2"]
+    await stranger.close()
+    assert await database.read(names) == ["1", "2", "x"]
+
+
 async def test_a_deadlock_is_nobodys_business(databases: list[Database]) -> None:
     await together(databases[0], put("a"), put("b"))
     here, there = asyncio.Event(), asyncio.Event()
@@ -273,7 +294,10 @@ async def test_errors_tell_no_values(database: Database) -> None:
         await put("hunter2")(tx)
         await put("hunter2")(tx)
 
-    for operation, says in ((wrong_type, "argument"), (taken, "specs_pkey")):
+    async def wrong_type_of_many(tx: Tx) -> None:
+        await tx.many("UPDATE projects SET state = :state", [{"state": 1}, {"state": "hunter2"}])
+
+    for operation, says in ((wrong_type, "argument"), (wrong_type_of_many, "argument"), (taken, "specs_pkey")):
         with pytest.raises(Exception, match=says) as caught:
             await database.write(operation)
         assert "hunter2" not in repr(caught.getrepr(chain=True, showlocals=False).reprcrash)

@@ -23,6 +23,7 @@ from flyteidl2.workflow import run_service_pb2 as pb
 
 sys.path.insert(0, str(Path(__file__).parent))
 from client import Lean
+from validation import GOAL, costs
 
 BIN = Path(sys.executable).parent
 RUNS = pb.DESCRIPTOR.services_by_name["RunService"].methods_by_name
@@ -55,7 +56,7 @@ def main() -> None:
     for name, seconds in baselines.items():
         print(f"  baseline  {name:16} {_text(seconds)}")
     with tempfile.TemporaryDirectory(prefix="alula-bench-") as folder:
-        figures = [*_starts(Path(folder)), *_work(Path(folder))]
+        figures = [*_validation(), *_starts(Path(folder)), *_work(Path(folder))]
     _print(figures, baselines)
 
 
@@ -155,6 +156,13 @@ def _server(folder: Path) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+def _validation() -> list[Figure]:
+    return [
+        Figure(f"validation of {name}", f"{each * 1e6:.0f} us", f"<= {GOAL * 1e6:.0f} us", each <= GOAL, each)
+        for name, (each, _) in costs().items()
+    ]
 
 
 def _starts(folder: Path) -> list[Figure]:

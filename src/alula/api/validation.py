@@ -12,6 +12,7 @@ import protovalidate
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from alula.api.rules import restated
 from alula.core.errors import Invalid
 
 _ORG_FIELDS = frozenset({"org", "organization"})
@@ -20,7 +21,7 @@ _LARGE = 16 * 1024  # bytes; from here on the literals, for which there are no r
 _LITERALS = "inputs"
 _MOST = 10  # violations told at once
 
-_validator = protovalidate.Validator()
+_validator, _restating = protovalidate.Validator(), protovalidate.Validator()  # each knows a kind by its name alone
 
 
 def validate(message: Message) -> None:
@@ -31,12 +32,19 @@ def validate(message: Message) -> None:
     """
     filled = list(_fill(message, _plan(message.DESCRIPTOR)))
     try:
-        violations = _validator.collect_violations(_without_literals(message))
+        violations = _violations(_without_literals(message))
     finally:
         for holder, field in filled:
             holder.ClearField(field)
     if violations:
         raise Invalid("; ".join(_tell(violations[:_MOST])))
+
+
+def _violations(message: Message) -> list[protovalidate.Violation]:
+    try:
+        return list(_validator.collect_violations(message))
+    except protovalidate.EvaluationError:
+        return list(_restating.collect_violations(restated(message)))
 
 
 def _tell(violations: Iterable[protovalidate.Violation]) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """What is different where several replicas share a database: who this one is, and what only one of them does."""
 
 import asyncio
-import socket
 
 from alula.api.door import respond
 from alula.base.settings import Settings
@@ -23,7 +22,7 @@ def member(settings: Settings) -> Replica:
     server = settings.server
     kinds = tuple(_KINDS[role] for role in server.roles if role in _KINDS)
     url = server.url if server.listen or server.public_url else ""
-    return Replica(server.name or socket.gethostname(), 0, server.term, kinds, url)
+    return Replica(settings.name, 0, server.term, kinds, url)
 
 
 async def app_loop(serving: Serving, traffic: Traffic, processes: AppProcesses, place: Place) -> None:

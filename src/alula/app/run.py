@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from alula.app.serve import serve
@@ -31,11 +31,13 @@ def run(settings: Settings, say: Say) -> None:
     """
     home = settings.home
     try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.private.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Unavailable(f"{home} cannot be used ({error.strerror}): name another folder as the home") from None
-    alone = isinstance(address(settings), SqliteFile)
-    with _locked(home) if alone else nullcontext():
+        raise Unavailable(
+            f"{home} cannot be used ({error.strerror}): name another with --home, or server.home"
+        ) from None
+    with _locked(settings.private if settings.shared else home):
         listeners = [listener for text in settings.server.listen for listener in listen(text)]
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(settings, listeners, say))
@@ -104,7 +106,8 @@ def _locked(home: Path) -> Iterator[None]:
         except OSError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise Conflict(f"{home} is in use by {holder}: stop that, or name another folder with --home") from None
+            advice = "stop that, or name another folder with --home (in a file: server.home, or server.name)"
+            raise Conflict(f"{home} is in use by {holder}: {advice}") from None
         file.truncate(0)
         file.write(f"alula, process {os.getpid()}")
         file.flush()

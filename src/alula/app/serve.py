@@ -11,6 +11,8 @@ from alula.api.apps_proxy import AppsProxy
 from alula.api.deletions import PREFIX as DELETIONS
 from alula.api.deletions import Deletions
 from alula.api.door import Guard, Plain
+from alula.api.metrics import PATH as METRICS
+from alula.api.metrics import Metrics
 from alula.api.objects import ObjectsDoor
 from alula.app.control import Control, build_control
 from alula.app.keys import signer, surroundings
@@ -20,6 +22,7 @@ from alula.app.stores import Stores, opened, reader
 from alula.app.telling import callbacks, outbox
 from alula.base.clock import steady_clock, system_clock
 from alula.base.settings import Settings
+from alula.base.telemetry import Telemetry
 from alula.control.app_logs import AppLogs
 from alula.control.attempts import Attempts
 from alula.control.traffic import Traffic
@@ -39,6 +42,7 @@ from alula.rpc.asgi import Asgi
 from alula.rpc.health import Health
 from alula.rpc.server import Server
 from alula.scheduler.loop import Scheduler
+from alula.storage.changes import Changes, everything
 from alula.wire.apps import Place
 
 Loop = Callable[[], Awaitable[None]]
@@ -55,6 +59,7 @@ class Parts:
     executor: ProcessExecutor | None
     processes: AppProcesses | None
     traffic: Traffic
+    telemetry: Telemetry
 
 
 async def serve(
@@ -81,7 +86,7 @@ async def _built(settings: Settings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(opened(settings))
         holding: Leases | Alone = ALONE
-        if stores.shared:  # left last: until its attempts are ended, nobody else begins them again
+        if settings.shared:  # left last: until its attempts are ended, nobody else begins them again
             me = Leases(stores.database, stores.changes, member(settings), steady_clock)
             holding = await stack.enter_async_context(me)
         executor = processes = None
@@ -91,17 +96,17 @@ async def _built(settings: Settings) -> AsyncIterator[Parts]:
             await stack.enter_async_context(executor)
         if "apps" in roles:
             processes = await stack.enter_async_context(AppProcesses(settings.private / "apps"))
-        logs = Shelf(settings.home, "executor", executor, shared=stores.shared)
+        logs = Shelf(settings.home, "executor", executor, shared=settings.shared)
         control = build_control(settings, stores.database, stores.changes, stores.blobs, logs, stores.cipher)
         await _seed(settings, control)
-        yield Parts(settings, stores, holding, control, executor, processes, Traffic())
+        yield Parts(settings, stores, holding, control, executor, processes, Traffic(), Telemetry())
 
 
 def _loops(parts: Parts) -> Sequence[Loop]:
     """What runs beside the answering of requests."""
     settings, stores, control, holding = parts.settings, parts.stores, parts.control, parts.holding
     roles = settings.server.roles
-    loops: list[Loop] = []
+    loops: list[Loop] = [partial(_count, stores.changes, parts.telemetry)]
     reconciler = _reconciler(parts) if parts.executor is not None else None
     if reconciler is not None:
         loops.append(reconciler.run)
@@ -127,6 +132,8 @@ def _reconciler(parts: Parts) -> Reconciler:
     attempts = Attempts(stores.database, system_clock, control.secrets, fence)
     verbs = Verbs(attempts, control.caching, control.artifacts)
     slots = Slots(settings.executor.slots, settings.queues)
+    parts.telemetry.watch("alula_attempts_running", "Attempts that have a place.", slots.taken)
+    parts.telemetry.watch("alula_attempts_waiting", "Attempts that wait for a place.", slots.waiting)
     around = surroundings(settings, stores.keys)
     steps = Steps(verbs, parts.executor, stores.blobs, slots, system_clock, around)
     return Reconciler(attempts, parts.executor, stores.changes, steps, holding)
@@ -136,22 +143,25 @@ def _server(parts: Parts, listeners: list[socket.socket]) -> Server:
     settings, stores, control = parts.settings, parts.stores, parts.control
     names = settings.server.names
     if "api" not in settings.server.roles:
-        app = App([Health([]).service()], fallback=Plain(absent("api"), stores.check, {}))
+        app = App(
+            [Health([]).service()], fallback=Plain(absent("api"), stores.check, {METRICS: Metrics(parts.telemetry)})
+        )
         return Server(app, listeners, front=Guard(app, absent("apps"), names))
     objects: Asgi = absent("objects")
     if stores.folder is not None:
         objects = door = ObjectsDoor(stores.folder, stores.keys, system_clock)
-        if not stores.shared:  # else it would take away what other replicas are about to write
+        if not settings.shared:  # else it would take away what other replicas are about to write
             door.sweep()
     secret = stores.keys.secret
     doors: dict[str, Asgi] = {
         DELETIONS: Deletions(control.retention),
+        METRICS: Metrics(parts.telemetry),
         callback.PATH: callbacks(control.conditions, secret),
     }
     plain = Plain(objects, stores.check, doors)
-    kept = Shelf(settings.home, "apps", parts.processes, shared=stores.shared)
+    kept = Shelf(settings.home, "apps", parts.processes, shared=settings.shared)
     app_logs = AppLogs(control.apps, control.serving, kept)
-    app = application(settings, control, app_logs, signer(stores.blobs, stores.keys, settings), plain)
+    app = application(settings, control, app_logs, signer(stores.blobs, stores.keys, settings), plain, parts.telemetry)
     apps = led(AppsProxy(control.apps, parts.traffic, settings.server.port), parts.holding)
     return Server(app, listeners, front=Guard(app, apps, names))
 
@@ -171,6 +181,14 @@ async def _beside(loops: Sequence[Loop], stop: asyncio.Event) -> AsyncIterator[N
         for error in ended:
             if isinstance(error, Exception):
                 raise error
+
+
+async def _count(changes: Changes, telemetry: Telemetry) -> None:
+    """Count what becomes of actions, for ever."""
+    with changes.watch(everything()) as changed:
+        while True:
+            for change in await changed.next() or ():
+                telemetry.moved(change.phase.name.lower())
 
 
 async def _seed(settings: Settings, control: Control) -> None:

@@ -37,15 +37,19 @@ from alula.api.trigger_service import TriggerService
 from alula.api.validation import validate
 from alula.app.control import Control
 from alula.base.settings import Settings
+from alula.base.telemetry import Telemetry
 from alula.control.app_logs import AppLogs
 from alula.rpc.app import App
 from alula.rpc.asgi import Asgi
+from alula.rpc.call import Finished
 from alula.rpc.health import Health
 from alula.rpc.reflection import reflection
 from alula.rpc.service import Service
 
 
-def application(settings: Settings, control: Control, app_logs: AppLogs, sign_for: SignFor, fallback: Asgi) -> App:
+def application(
+    settings: Settings, control: Control, app_logs: AppLogs, sign_for: SignFor, fallback: Asgi, telemetry: Telemetry
+) -> App:
     """Every rpc, and ``fallback`` for what is none."""
     handlers = {
         **_execution(settings, control),
@@ -61,7 +65,12 @@ def application(settings: Settings, control: Control, app_logs: AppLogs, sign_fo
     pool = descriptor_pool.Default()
     services = [Service(pool.FindServiceByName(f"flyteidl2.{name}"), handler) for name, handler in handlers.items()]
     services.append(Health(service.descriptor.full_name for service in services).service())
-    return App([*services, *reflection(services)], fallback=fallback, translate=translate, check=validate)
+
+    def observe(call: Finished) -> None:
+        telemetry.called(call.method.removeprefix("/"), call.code, call.seconds)
+
+    known = [*services, *reflection(services)]
+    return App(known, fallback=fallback, translate=translate, check=validate, observe=observe)
 
 
 def _execution(settings: Settings, control: Control) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from alula.blobs.store import Blobs, Objects
 from alula.core.errors import Conflict, DomainError
 from alula.secrets.cipher import Cipher
 from alula.storage import heartbeat
-from alula.storage.address import Address, PostgresServer, SqliteFile, parse
+from alula.storage.address import Address, SqliteFile, parse
 from alula.storage.changes import Changes
 from alula.storage.database import Database
 
@@ -31,11 +31,6 @@ class Stores:
     folder: Folder | None
     keys: Credentials
     cipher: Cipher
-
-    @property
-    def shared(self) -> bool:
-        """Whether there may be other replicas."""
-        return isinstance(self.address, PostgresServer)
 
     async def check(self) -> None:
         """Really use all of it.
@@ -67,7 +62,7 @@ async def opened(settings: Settings) -> AsyncIterator[Stores]:
         root = settings.objects.folder or settings.home / "objects"
         folder = Folder(root, settings.objects.bucket)
         blobs = Blobs(folder, settings.objects.bucket)
-        if isinstance(where, PostgresServer):
+        if settings.shared:
             kept = root  # what all replicas see: not in the bucket's own folder, so it is no object
     keys = _credentials(settings) or credentials(kept / "keys.json")
     encryption = cipher(kept, settings.encryption.key)

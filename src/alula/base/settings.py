@@ -4,6 +4,7 @@ A field's annotation says what is allowed and, in words, what it means: the file
 reference is made from it (`app/config.py`).
 """
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,9 @@ class Server:
         "~/.alula"
     )
     name: Annotated[
-        str, "Of this replica. Replicas that share a home need one each: it keeps its tasks and logs under it."
+        str,
+        "Of this replica; empty: the name of its host. It keeps tasks and logs under it: replicas on one host that "
+        "share a home need one each.",
     ] = ""
     roles: Annotated[
         tuple[Role, ...],
@@ -239,6 +242,16 @@ class Settings:
         return self.identity.user
 
     @property
+    def shared(self) -> bool:
+        """Whether there may be other replicas: a SQLite file is one process's."""
+        return self.database.url.startswith(("postgresql:", "postgres:"))
+
+    @property
+    def name(self) -> str:
+        """Of this replica; empty if it is the only one and was given none."""
+        return self.server.name or (socket.gethostname() if self.shared else "")
+
+    @property
     def private(self) -> Path:
         """The folder that is this replica's alone."""
-        return self.home / "replicas" / self.server.name if self.server.name else self.home
+        return self.home / "replicas" / self.name if self.name else self.home

@@ -1,28 +1,25 @@
 """Actions: enqueue, abort, look, watch."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from datetime import datetime
 
 from flyteidl2.workflow.run_service_pb2 import WatchActionsResponse
 
 from alula.base.clock import Clock
-from alula.control import recovery
 from alula.control.cascade import Why, abort_all, abort_below
+from alula.control.children import Asked, accept, outdated
+from alula.control.joint import Joint
 from alula.control.trees import Trees
-from alula.core.action import Action, CacheStatus, Details, Event, Kind, NewAction, Note
-from alula.core.errors import Aborted, Invalid, NotFound
+from alula.core.action import Action, Details, Event, NewAction, Note
+from alula.core.errors import DomainError, Invalid, NotFound
 from alula.core.history import attempts
 from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.pages import Page
-from alula.core.phase import UNSUCCESSFUL
 from alula.core.view import Sieve
 from alula.storage import actions as store
 from alula.storage import runs, specs
 from alula.storage.changes import Changes, of_action, of_children
 from alula.storage.database import Database, Tx
-from alula.wire.actions import output_prefix
 
 _BATCH = 500  # rows a watch reads at a time: what a slow reader costs in memory
 
@@ -35,6 +32,7 @@ class Actions:
         self._changes = changes
         self._clock = clock
         self._trees = Trees(database, changes)
+        self._asked = Joint(database, self._accept)
 
     async def enqueue(self, run: RunId, new: NewAction) -> None:
         """Accept a child action; it is on disk when this returns. Again, the same name is the same action.
@@ -47,26 +45,7 @@ class Actions:
         """
         if new.parent is None:
             raise Invalid("action.parent_action_name: only a run's root has no parent, and CreateRun makes that")
-        now = self._clock()
-
-        async def write(tx: Tx) -> None:
-            parent = await _require(tx, ActionId(run, new.parent or ROOT))
-            known = await store.get(tx, parent.run_key, new.name)
-            if known is not None and not _outdated(known, parent):
-                await _adopt(tx, known, parent, now)
-                return
-            if parent.phase.terminal:
-                raise Aborted(f"action {parent.id} has ended ({parent.phase.name}): it takes no more children")
-            if known is not None:
-                await _again(tx, known, parent, new, now)
-                return
-            begun = await recovery.taken_over(tx, parent, replace(new, queue=new.queue or parent.queue))
-            digest = await specs.put(tx, begun.spec)
-            await store.insert(tx, parent.run_key, begun, parent_attempt=parent.attempt, spec=digest, now=now)
-            if parent.recovers is not None:
-                await recovery.take_traces(tx, await _require(tx, ActionId(run, new.name)), now)
-
-        await self._database.write(write)
+        await self._asked.put(Asked(run, new))
 
     async def abort(self, action: ActionId, reason: str, by: str = "") -> None:
         """End an action and everything below it. One that has ended already stays as it is.
@@ -163,12 +142,15 @@ class Actions:
                 if children:
                     seq = children[-1].seq
                     now = await self.get(parent)
-                    yield [child for child in children if not _outdated(child, now)]
+                    yield [child for child in children if not outdated(child, now)]
                 elif told:
                     await changed.next()
                 else:
                     told = True
                     yield None
+
+    async def _accept(self, tx: Tx, asked: Sequence[Asked]) -> list[DomainError | None]:
+        return await accept(tx, asked, self._clock())
 
     async def watch_tree(self, run: RunId, org: str, sieve: Sieve) -> AsyncIterator[WatchActionsResponse]:
         """A run's actions with the phases of everything below each: all there are, then whatever changes, for ever.
@@ -180,42 +162,6 @@ class Actions:
         async with aclosing(self._trees.watch(root.run_key, org, sieve)) as messages:
             async for message in messages:
                 yield message
-
-
-async def _adopt(tx: Tx, known: Action, parent: Action, now: datetime) -> None:
-    """A child that runs on is the new attempt's from now on: should it fail yet, that one is to be told."""
-    if not known.phase.terminal and known.parent_attempt < parent.attempt:
-        same = Event(known.id.name, known.attempt, known.phase, 0, now)  # a new version: who works on it looks again
-        await store.advance(tx, known, replace(known, parent_attempt=parent.attempt), [same], now)
-
-
-async def _again(tx: Tx, known: Action, parent: Action, new: NewAction, now: datetime) -> None:
-    """Try a child again; a trace was tried by its parent, who tells how that ended."""
-    attempt = known.attempt + 1
-    prefix = output_prefix(known.base_uri, new.name, attempt)
-    fresh = replace(
-        known,
-        phase=new.phase,
-        attempt=attempt,
-        queued_at=now,
-        started_at=None,
-        parent_attempt=parent.attempt,
-        ended_at=(new.ended_at or now) if new.phase.terminal else None,
-        user_failures=0,
-        system_failures=0,
-        logged=False,
-        abort_reason="",
-        by="",
-        value=b"",
-        cache_status=CacheStatus.DISABLED,
-        failure=new.failure,
-        output_uri=new.output_uri if new.kind is Kind.TRACE else prefix,
-    )
-    await store.advance(tx, known, fresh, store.beginning(new, attempt, now), now)
-
-
-def _outdated(child: Action, parent: Action) -> bool:
-    return child.phase in UNSUCCESSFUL and child.parent_attempt < parent.attempt
 
 
 async def _require(tx: Tx, action: ActionId) -> Action:

@@ -14,8 +14,9 @@ from alula.control.secrets import Secrets
 from alula.core.action import Action, CacheStatus, Event, Unfinished
 from alula.core.cache import Entry
 from alula.core.errors import NotFound
-from alula.core.ids import ActionId
+from alula.core.ids import ActionId, RunId
 from alula.core.phase import Phase
+from alula.core.progress import Progress
 from alula.core.run import Run
 from alula.storage import actions as store
 from alula.storage import runs, specs
@@ -132,12 +133,14 @@ class Attempts:
         """The action ended, as the last of ``happened`` says; what is unfinished below it is aborted with it."""
         now = self._clock()
 
-        async def write(tx: Tx) -> Action:
+        async def write(tx: Tx) -> tuple[Action, set[str]]:
             await self._check(tx, action)
-            return await cascade.end(tx, action, happened, now)
+            ended = await cascade.end(tx, action, happened, now)
+            return ended, await store.parents(tx, ended.run_key, [ended.id.name])
 
-        ended = await self._database.write(write)
-        await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
+        ended, parents = await self._database.write(write)
+        if parents:
+            await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
         return ended
 
     async def orphans(self) -> None:
@@ -152,14 +155,15 @@ class Attempts:
             NotFound: an event is about an action that does not exist.
         """
         now = self._clock()
-        events = list(reported)
+        by_run: dict[RunId, list[Event]] = {}
+        for identifier, event in reported:
+            by_run.setdefault(identifier.run, []).append(event)
 
         async def write(tx: Tx) -> list[Action]:
-            applied = [await _take(tx, identifier, event, now) for identifier, event in events]
-            return [action for action in applied if action is not None and action.phase.terminal]
+            return [parent for run, events in by_run.items() for parent in await _take(tx, run, events, now)]
 
-        for ended in await self._database.write(write):
-            await cascade.abort_below(self._database, self._clock, ended, cascade.reason_below(ended))
+        for parent in await self._database.write(write):
+            await cascade.abort_below(self._database, self._clock, parent, cascade.reason_below(parent))
 
     async def _advance(self, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
         async def write(tx: Tx) -> Action:
@@ -173,9 +177,23 @@ class Attempts:
             await self._fence(tx, action.run_key)
 
 
-async def _take(tx: Tx, identifier: ActionId, event: Event, now: datetime) -> Action | None:
-    """Take one event; the row as it is now, if the event changed it."""
-    action = await store.find(tx, identifier)
-    if action is None:
-        raise NotFound(f"action {identifier} does not exist: record it before its events")
-    return None if await reports.told(tx, action, event) else await reports.apply(tx, action, event, now)
+async def _take(tx: Tx, run: RunId, events: Sequence[Event], now: datetime) -> list[Action]:
+    """Take the events of a run; those actions that ended by them and have children."""
+    rows = await store.find_some(tx, run, {event.action for event in events})
+    for event in events:
+        if event.action not in rows:
+            raise NotFound(f"action {ActionId(run, event.action)} does not exist: record it before its events")
+    key = rows[events[0].action].run_key
+    new = {store.telling(event): event for event in reversed(events)}  # the first of those that are the same
+    told = await store.told(tx, key, new)
+    steps: list[Progress] = []
+    last: dict[str, Progress] = {}
+    for event in [new[one] for one in reversed(new) if one not in told]:
+        before = last.get(event.action)
+        step = await reports.take(tx, before.after if before else rows[event.action], event, now)
+        if step is not None:
+            last[event.action] = step
+            steps.append(step)
+    await store.write(tx, steps, now)
+    ended = {step.new.id.name: step.new for step in steps if step.moved and step.new.phase.terminal}
+    return [ended[name] for name in await store.parents(tx, key, ended)]

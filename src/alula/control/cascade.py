@@ -61,8 +61,15 @@ async def end(tx: Tx, action: Action, happened: Sequence[Event], now: datetime, 
     Raises:
         Stale: the row has moved on.
     """
+    return await store.advance(tx, action, *await ended(tx, action, happened, now, why=why), now)
+
+
+async def ended(
+    tx: Tx, action: Action, happened: Sequence[Event], now: datetime, *, why: Why | None = None
+) -> tuple[Action, tuple[Event, ...]]:
+    """The row of an action that ends, and what happened; to be written. Its result is offered to the cache."""
     last = await caching.keep(tx, action, happened[-1], now)
-    ended = replace(
+    row = replace(
         action,
         phase=last.phase,
         ended_at=max(last.at, action.created_at),
@@ -71,6 +78,7 @@ async def end(tx: Tx, action: Action, happened: Sequence[Event], now: datetime, 
         abort_reason=why.reason if why else "",
         by=why.by if why else action.by,
         cache_status=last.cache_status or action.cache_status,
+        value=last.value or action.value,
         not_before=None,
     )
-    return await store.advance(tx, action, ended, [*happened[:-1], last], now)
+    return row, (*happened[:-1], last)

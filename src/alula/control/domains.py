@@ -43,7 +43,7 @@ class Domains:
         """
         found = await self.database.read(lambda tx: store.find(tx, name))
         if found is None:
-            names = ", ".join(sorted(domain.name for domain in await self.every()))
+            names = ", ".join([domain.name for domain in await self.every()])
             raise NotFound(f"domain {name!r} does not exist; there are: {names}")
         return found
 

@@ -10,16 +10,11 @@ from datetime import datetime
 from alula.control import cascade
 from alula.core.action import Action, CacheStatus, Event
 from alula.core.phase import Phase, follows
-from alula.storage import actions as store
+from alula.core.progress import Progress
 from alula.storage.database import Tx
 from alula.wire.actions import output_prefix
 
 _TRIED_AGAIN = (Phase.FAILED, Phase.TIMED_OUT)  # of the ends those that another attempt may follow
-
-
-async def told(tx: Tx, action: Action, event: Event) -> bool:
-    """Whether this very event was reported before: (attempt, phase, version, time) tell events apart."""
-    return event.at in await store.times(tx, action.run_key, event)
 
 
 def takes(action: Action, attempt: int) -> bool:
@@ -27,26 +22,21 @@ def takes(action: Action, attempt: int) -> bool:
     return attempt > action.attempt and (action.phase in _TRIED_AGAIN or not action.phase.terminal)
 
 
-async def apply(tx: Tx, action: Action, event: Event, now: datetime) -> Action | None:
-    """Take an event that is new; the row as it is now, if the event moved it on."""
-    if takes(action, event.attempt):
-        fresh = _fresh(action, event)
-        if not event.phase.terminal:
-            return await store.advance(tx, action, replace(fresh, phase=event.phase), [event], now)
-        action = await store.advance(tx, action, fresh, [], now)
-    if event.attempt > action.attempt:
+async def take(tx: Tx, action: Action, event: Event, now: datetime) -> Progress | None:
+    """What an event that is new means for its action; ``None``: nothing. It is for the caller to write."""
+    later = takes(action, event.attempt)
+    if event.attempt > action.attempt and not later:
         return None
     if event.attempt < action.attempt:
-        await store.append(tx, action, event, now)
-        return None
-    known = replace(action, logged=action.logged or event.logged, started_at=_started(action, event))
-    if not follows(action.phase, event.phase):
-        await store.append(tx, known, event, now)
-        return None
-    if event.phase.terminal:
+        return Progress(action, action, (event,), noted=True)
+    fresh = _fresh(action, event) if later else action
+    phase, logged, started_at = event.phase, fresh.logged or event.logged, _started(fresh, event)
+    if not follows(fresh.phase, phase):
+        return Progress(action, replace(fresh, logged=logged, started_at=started_at), (event,), noted=True)
+    if phase.terminal:
         why = cascade.Why(event.reason, event.by) if event.reason or event.by else None
-        return await cascade.end(tx, replace(known, value=event.value), [event], now, why=why)
-    return await store.advance(tx, action, replace(known, phase=event.phase), [event], now)
+        return Progress(action, *await cascade.ended(tx, fresh, [event], now, why=why))
+    return Progress(action, replace(fresh, phase=phase, logged=logged, started_at=started_at), (event,))
 
 
 def _fresh(action: Action, event: Event) -> Action:

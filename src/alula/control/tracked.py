@@ -147,14 +147,15 @@ class Tracked:
             parse(told.event.output_uri, self._blobs.bucket)
         now = self._clock()
         action = await store.get(tx, run.key, told.action.name)
-        if action is not None and await store.times(tx, run.key, told.event):
-            return  # (attempt, version, phase) tell reports apart
+        if action is not None and await store.told(tx, run.key, [store.telling(told.event)]):
+            return
         if action is None:
             action = await self._introduce(tx, run, told)
         _check(action, told)
         if told.event.output_uri:
             action = replace(action, output_uri=_prefix(told.event.output_uri, action.kind))
-        await reports.apply(tx, action, told.event, now)
+        step = await reports.take(tx, action, told.event, now)
+        await store.write(tx, [step] if step else [], now)
 
     async def _introduce(self, tx: Tx, run: Run, told: Report) -> Action:
         """Write an action down that was not told of before. Its parent may be told of later."""

@@ -29,6 +29,14 @@ class Slots:
         self._taken.update(limit.name for limit in limits)
         return True
 
+    def taken(self) -> int:
+        """How many have a place."""
+        return len(self._holders)
+
+    def waiting(self) -> int:
+        """How many stand in line."""
+        return len(self._waiting)
+
     def waits(self, key: Key) -> bool:
         """Whether an attempt stands in line."""
         return key in self._waiting

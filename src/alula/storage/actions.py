@@ -1,26 +1,28 @@
 """Actions and their events. Every change of a row appends the event that says why, in the same transaction."""
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 from alula.core import notice
 from alula.core.action import Action, Event, Kind, NewAction, TaskRef, Unfinished
 from alula.core.errors import Stale
-from alula.core.ids import ROOT, ActionId
+from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.lease import SHARDS
 from alula.core.phase import TERMINAL, Phase
+from alula.core.progress import Progress
 from alula.storage import outbox, rows
 from alula.storage.changes import Change
-from alula.storage.database import Tx
+from alula.storage.database import Tx, Values
 
-SELECT = """
-    SELECT a.*, r.project, r.domain, r.name AS run_name, r.labels, r.relation, r.source, r.created_by,
-        r.max_concurrency, r.recovers, r.overwrite_cache, r.cache_everywhere,
-        r.trigger_task, r.trigger_name, r.trigger_revision, r.trigger_type, r.org
-    FROM actions a JOIN runs r ON r.key = a.run
-"""
+T = TypeVar("T")
+_SOME = 256  # that one statement asks for
+
+SELECT = f"SELECT {rows.ACTION} /*keys*/ FROM actions a JOIN runs r ON r.key = a.run "  # noqa: S608
 _TERMINAL = ", ".join(str(int(phase)) for phase in sorted(TERMINAL))
 
 
@@ -39,6 +41,49 @@ async def get(tx: Tx, run: int, name: str) -> Action | None:
     """An action by its key."""
     row = await tx.one(SELECT + "WHERE a.run = :run AND a.name = :name", {"run": run, "name": name})
     return rows.action(row) if row else None
+
+
+async def find_some(tx: Tx, run: RunId, names: Collection[str]) -> dict[str, Action]:
+    """Those actions of a run that there are, by their names."""
+    found: dict[str, Action] = {}
+    for some in _chunks(names):
+        among, values = _among(some)
+        listed = await tx.all(
+            SELECT
+            + "WHERE r.project = :project AND r.domain = :domain AND r.name = :run AND r.deleting = 0"
+            + f" AND a.name IN ({among})",
+            {"project": run.project, "domain": run.domain, "run": run.name} | values,
+        )
+        found |= {row["name"]: rows.action(row) for row in listed}
+    return found
+
+
+async def parents(tx: Tx, run: int, names: Collection[str]) -> set[str]:
+    """Those actions that have children."""
+    found = set()
+    for some in _chunks(names):
+        among, values = _among(some)
+        listed = await tx.all(
+            f"""
+            SELECT a.name FROM actions a WHERE a.run = :run AND a.name IN ({among})
+                AND EXISTS (SELECT 1 FROM actions c WHERE c.run = a.run AND c.parent = a.name)
+            """,  # noqa: S608
+            {"run": run} | values,
+        )
+        found |= {row["name"] for row in listed}
+    return found
+
+
+def _chunks(items: Collection[T]) -> Iterator[list[T]]:
+    """Some at a time, filled up by repetition: there are few lengths, so that statements for them are prepared once."""
+    left = iter(items)
+    while some := list(itertools.islice(left, _SOME)):
+        yield some + some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
+
+
+def _among(names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    values = {f"n{i}": name for i, name in enumerate(names)}
+    return ", ".join(f":{name}" for name in values), values
 
 
 async def children_after(tx: Tx, run: int, parent: str, seq: int, limit: int) -> list[Action]:
@@ -109,9 +154,7 @@ async def orphans(tx: Tx) -> list[tuple[Action, Action]]:
     return [(orphan, parent) for orphan, parent in pairs if parent is not None]
 
 
-async def queue(
-    tx: Tx, after: tuple[int, str], limit: int, shards: Collection[int] | None = None
-) -> list[Unfinished]:
+async def queue(tx: Tx, after: tuple[int, str], limit: int, shards: Collection[int] | None = None) -> list[Unfinished]:
     """What this server has to bring about, behind a key and in the order of the keys: the queue, a piece at a time.
 
     ``shards``: only of their runs.
@@ -144,22 +187,46 @@ async def events(tx: Tx, run: int, name: str) -> list[Event]:
     return [rows.event(row) for row in found]
 
 
-async def times(tx: Tx, run: int, event: Event) -> list[datetime]:
-    """When the events happened that were told of an action under the same attempt, phase and version."""
-    found = await tx.all(
-        """
-        SELECT at FROM events
-        WHERE run = :run AND action = :action AND attempt = :attempt AND phase = :phase AND version = :version
-        """,
-        {
-            "run": run,
-            "action": event.action,
-            "attempt": event.attempt,
-            "phase": int(event.phase),
-            "version": event.version,
-        },
-    )
-    return [rows.time(row["at"]) for row in found]
+class Told(NamedTuple):
+    """What tells events of a run apart."""
+
+    action: str
+    attempt: int
+    phase: Phase
+    version: int
+    at: datetime
+
+
+def telling(event: Event) -> Told:
+    return Told(event.action, event.attempt, event.phase, event.version, event.at)
+
+
+async def told(tx: Tx, run: int, asked: Collection[Told]) -> set[Told]:
+    """Those of some events of a run that were told before."""
+    found = set()
+    for some in _chunks(asked):
+        values = {f"{name}{i}": value for i, one in enumerate(some) for name, value in _told_values(one).items()}
+        listed = await tx.all(
+            f"""
+            WITH asked (action, attempt, phase, version, at) AS (VALUES {_asked(len(some))})
+            SELECT e.action, e.attempt, e.phase, e.version, e.at FROM asked CROSS JOIN events e
+            WHERE e.run = :run AND e.action = asked.action AND e.attempt = asked.attempt
+                AND e.phase = asked.phase AND e.version = asked.version AND e.at = asked.at
+            """,  # noqa: S608
+            {"run": run} | values,
+        )
+        found |= {Told(name, tried, Phase(phase), version, rows.time(at)) for name, tried, phase, version, at in listed}
+    return found
+
+
+def _told_values(one: Told) -> dict[str, Any]:
+    return {"n": one.action, "t": one.attempt, "p": int(one.phase), "v": one.version, "at": rows.micros(one.at)}
+
+
+@lru_cache
+def _asked(count: int) -> str:
+    numbers = ", ".join(f"CAST(:{name}{{0}} AS BIGINT)" for name in ("t", "p", "v", "at"))
+    return ", ".join(f"(CAST(:n{i} AS TEXT), {numbers.format(i)})" for i in range(count))
 
 
 async def story_after(tx: Tx, run: int, name: str, attempt: int, seq: int) -> list[Event]:
@@ -196,16 +263,31 @@ def beginning(new: NewAction, attempt: int, now: datetime) -> list[Event]:
     return [began, ended]
 
 
+class Beginning(NamedTuple):
+    """A new action of a run. The parent's ``parent_attempt`` asked for it; ``spec`` is the digest of a stored spec."""
+
+    run: int
+    new: NewAction
+    parent_attempt: int
+    spec: bytes
+
+
 async def insert(tx: Tx, run: int, new: NewAction, *, parent_attempt: int, spec: bytes, now: datetime) -> None:
     """Write a new action and its first events. ``spec`` is the digest of a stored spec."""
-    seq = 0
-    for event in beginning(new, 1, now):
-        seq = await _append(tx, run, event, now)
-    await tx.execute(INSERT, values(run, new, seq, parent_attempt, spec, now))
-    if new.name == ROOT:
-        await _tell_run(tx, run, new.phase, new.task)
-    tx.touch([Change(run, new.name, new.parent or "", new.phase)])
-    await outbox.due(tx, notice.of_new(run, new), now)
+    await insert_some(tx, [Beginning(run, new, parent_attempt, spec)], now)
+
+
+async def insert_some(tx: Tx, begun: Sequence[Beginning], now: datetime) -> None:
+    """Write new actions, of any runs, and their first events."""
+    if not begun:
+        return
+    last = await _append(tx, [(one.run, event) for one in begun for event in beginning(one.new, 1, now)], now)
+    await tx.many(INSERT, [values(*one[:2], last[one.run, one.new.name], *one[2:], now) for one in begun])
+    for run, new, _, _ in begun:
+        if new.name == ROOT:
+            await _tell_run(tx, run, new.phase, new.task)
+        tx.touch([Change(run, new.name, new.parent or "", new.phase)])
+        await outbox.due(tx, notice.of_new(run, new), now)
 
 
 INSERT = """
@@ -256,57 +338,63 @@ def values(run: int, new: NewAction, seq: int, parent_attempt: int, spec: bytes,
 
 
 async def advance(tx: Tx, old: Action, new: Action, happened: Sequence[Event], now: datetime) -> Action:
-    """Append what happened and replace the row by ``new``, whose version is counted here, in each attempt from 0.
+    """Append what happened and replace the row by ``new``, whose version is counted here (`Progress.version`).
 
     Raises:
         Stale: the row is no longer ``old`` (another attempt, or another version): look again.
     """
-    seq = old.seq
-    version = old.version if new.attempt == old.attempt else 0
-    for event in happened:
-        version = version + 1 if event.attempt == old.attempt else 0
-        seq = await _append(tx, old.run_key, event, now)
-    new = replace(new, seq=seq, version=version)
-    changed = await tx.execute(
-        """
-        UPDATE actions SET phase = :phase, attempt = :attempt, version = :version, seq = :seq,
-            parent_attempt = :parent_attempt, queued_at = :queued_at, started_at = :started_at,
-            ended_at = :ended_at, updated_at = :now,
-            not_before = :not_before, user_failures = :user_failures, system_failures = :system_failures,
-            logged = :logged, abort_reason = :abort_reason, output_uri = :output_uri, failure = :failure,
-            cache_status = :cache_status, recovered_from = :recovered_from, value = :value, told_by = :by
-        WHERE run = :run AND name = :name AND attempt = :old_attempt AND version = :old_version
-        """,
-        _columns(new) | {"now": rows.micros(now), "old_attempt": old.attempt, "old_version": old.version},
-    )
-    if not changed:
+    step = Progress(old, new, tuple(happened))
+    last = await _append(tx, [(old.run_key, event) for event in happened], now)
+    seq = last.get((old.run_key, old.id.name), old.seq)
+    if not await tx.execute(_UPDATE, _columns(step, old, seq, now)):
         raise Stale(f"{old.id} has moved on")
-    if new.id.name == ROOT and new.phase is not old.phase:
-        await _tell_run(tx, new.run_key, new.phase, new.task)
-    tx.touch([Change(new.run_key, new.id.name, new.parent or "", new.phase)])
-    if (new.phase, new.attempt) != (old.phase, old.attempt):
-        await outbox.due(tx, notice.of(new), now)
-    return new
+    await _tell(tx, step, now)
+    return replace(new, version=step.version, seq=seq)
+
+
+async def write(tx: Tx, steps: Sequence[Progress], now: datetime) -> None:
+    """Write the steps of many actions, in their order, some of which may be of the same one.
+
+    The rows were read in this transaction, so that none of them is stale.
+    """
+    if not steps:
+        return
+    last = await _append(tx, [(step.old.run_key, event) for step in steps for event in step.happened], now)
+    first: dict[tuple[int, str], Action] = {}
+    rows_after: dict[tuple[int, str], Values] = {}
+    for step in steps:
+        key = step.old.run_key, step.old.id.name
+        old = first.setdefault(key, step.old)
+        rows_after[key] = _columns(step, old, last[key], now)
+    await tx.many(_UPDATE, list(rows_after.values()))
+    for step in steps:
+        await _tell(tx, step, now)
+
+
+_UPDATE = """
+    UPDATE actions SET phase = :phase, attempt = :attempt, version = :version, seq = :seq,
+        parent_attempt = :parent_attempt, queued_at = :queued_at, started_at = :started_at,
+        ended_at = :ended_at, updated_at = :now,
+        not_before = :not_before, user_failures = :user_failures, system_failures = :system_failures,
+        logged = :logged, abort_reason = :abort_reason, output_uri = :output_uri, failure = :failure,
+        cache_status = :cache_status, recovered_from = :recovered_from, value = :value, told_by = :by
+    WHERE run = :run AND name = :name AND attempt = :old_attempt AND version = :old_version
+"""
 
 
 async def append(tx: Tx, action: Action, event: Event, now: datetime) -> None:
-    """Append an event that changes nothing but the attempt's story (notes, a late report), and what ``action`` has."""
-    seq = await _append(tx, action.run_key, event, now)
-    await tx.execute(
-        """
-        UPDATE actions SET seq = :seq, updated_at = :now, logged = :logged, started_at = :started_at
-        WHERE run = :run AND name = :name
-        """,
-        {
-            "seq": seq,
-            "now": rows.micros(now),
-            "logged": int(action.logged),
-            "started_at": rows.micros_or_none(action.started_at),
-            "run": action.run_key,
-            "name": action.id.name,
-        },
-    )
-    tx.touch([Change(action.run_key, action.id.name, action.parent or "", action.phase)])
+    """Append an event that is no step of an action whose row was read in this transaction (`Progress.noted`)."""
+    await write(tx, [Progress(action, action, (event,), noted=True)], now)
+
+
+async def _tell(tx: Tx, step: Progress, now: datetime) -> None:
+    """Tell of a step whoever wants to know."""
+    new = step.new
+    if new.id.name == ROOT and new.phase is not step.old.phase:
+        await _tell_run(tx, new.run_key, new.phase, new.task)
+    tx.touch([Change(new.run_key, new.id.name, new.parent or "", new.phase)])
+    if step.moved:
+        await outbox.due(tx, notice.of(new), now)
 
 
 async def _tell_run(tx: Tx, run: int, phase: Phase, task: TaskRef) -> None:
@@ -328,12 +416,18 @@ async def _tell_run(tx: Tx, run: int, phase: Phase, task: TaskRef) -> None:
     )
 
 
-async def _append(tx: Tx, run: int, event: Event, now: datetime) -> int:
-    row = await tx.one("UPDATE runs SET seq = seq + 1 WHERE key = :run RETURNING seq", {"run": run})
-    assert row is not None, "an event belongs to a run that exists"
-    seq: int = row["seq"]
-    await tx.execute(INSERT_EVENT, event_values(run, seq, event, now))
-    return seq
+async def _append(tx: Tx, happened: Sequence[tuple[int, Event]], now: datetime) -> dict[tuple[int, str], int]:
+    """Append events of runs, in their order; of each action the number of its last one."""
+    free = {}
+    for run, count in Counter(run for run, _ in happened).items():
+        row = await tx.one(
+            "UPDATE runs SET seq = seq + :count WHERE key = :run RETURNING seq", {"run": run, "count": count}
+        )
+        assert row is not None, "an event belongs to a run that exists"
+        free[run] = itertools.count(row["seq"] - count + 1)
+    numbered = [(run, next(free[run]), event) for run, event in happened]
+    await tx.many(INSERT_EVENT, [event_values(run, seq, event, now) for run, seq, event in numbered])
+    return {(run, event.action): seq for run, seq, event in numbered}
 
 
 INSERT_EVENT = "INSERT INTO events VALUES (:run, :seq, :action, :attempt, :phase, :version, :at, :detail)"
@@ -353,14 +447,19 @@ def event_values(run: int, seq: int, event: Event, now: datetime) -> dict[str, A
     }
 
 
-def _columns(action: Action) -> dict[str, Any]:
+def _columns(step: Progress, old: Action, seq: int, now: datetime) -> Values:
+    """A row for `_UPDATE`, in the place of ``old``."""
+    action = step.new
     return {
         "run": action.run_key,
         "name": action.id.name,
+        "old_attempt": old.attempt,
+        "old_version": old.version,
+        "now": rows.micros(now),
         "phase": int(action.phase),
         "attempt": action.attempt,
-        "version": action.version,
-        "seq": action.seq,
+        "version": step.version,
+        "seq": seq,
         "parent_attempt": action.parent_attempt,
         "queued_at": rows.micros(action.queued_at),
         "started_at": rows.micros_or_none(action.started_at),

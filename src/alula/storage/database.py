@@ -4,7 +4,7 @@ Operations are coroutines over a `Tx`; the same ones run over both. An operation
 alone, and may be run again from its start when another server got in between: it has no effect outside of its ``tx``.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from alula.storage.changes import Change
@@ -17,7 +17,7 @@ NONE: Values = {}
 class Row(Protocol):
     """A row: its columns by name, or by position."""
 
-    def __getitem__(self, key: str | int, /) -> Any: ...
+    def __getitem__(self, key: str | int | slice, /) -> Any: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __len__(self) -> int: ...
     def keys(self) -> Iterable[str]: ...
@@ -28,6 +28,9 @@ class Tx(Protocol):
 
     async def execute(self, sql: str, values: Values = NONE, /) -> int:
         """Run a statement; the number of rows it changed."""
+
+    async def many(self, sql: str, values: Sequence[Values], /) -> None:
+        """Run a statement once with each of the values, in one go."""
 
     async def one(self, sql: str, values: Values = NONE, /) -> Row | None:
         """The first row, if there is one."""

@@ -23,7 +23,7 @@ _GONE = (
     asyncpg.InternalClientError,  # it was told of its end, and has not seen it yet
     OSError,  # a `TimeoutError` too
 )
-_ARGUMENT = re.compile(r"invalid input for (query argument \$\d+): .*( \(.*\))$", re.DOTALL)
+_ARGUMENT = re.compile(r"invalid input for (query argument \$\d+)[^:]*: .*( \(.*\))$", re.DOTALL)
 _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 

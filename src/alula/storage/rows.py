@@ -78,68 +78,83 @@ def labels(text: str) -> Mapping[str, str]:
     return MappingProxyType(json.loads(text))
 
 
+ACTION = """
+    a.run, r.project, r.domain, r.name AS run_name, a.name, r.org, r.labels, r.relation, a.parent, a.kind, a.grp,
+    a.phase, a.attempt, a.version, a.seq, a.parent_attempt, a.created_at, a.queued_at, a.started_at, a.ended_at,
+    a.not_before, a.user_failures, a.system_failures, a.logged, a.abort_reason, a.input_uri, a.output_uri, a.base_uri,
+    a.failure, a.policy, a.task_project, a.task_domain, a.task_name, a.task_version, a.task_type, a.short_name,
+    a.environment, a.spec, a.hosted, a.queue, a.cache_key, a.cache_status, a.recovered_from, a.value, a.told_by,
+    r.source, r.created_by, r.max_concurrency, r.recovers, r.overwrite_cache, r.cache_everywhere,
+    r.trigger_task, r.trigger_name, r.trigger_revision, r.trigger_type
+"""
+_COLUMNS = ACTION.count(",") + 1
+
+
 def action(row: Row) -> Action:
-    """A row of `actions` joined with its run's name (see `actions.SELECT`)."""
+    """A row that begins with `ACTION`, of an action and its run. Read by position: by name it takes twice as long."""
+    (
+        run, project, domain, run_name, name, org, run_labels, relation, parent, kind, group,
+        phase, attempt, version, seq, parent_attempt, created_at, queued_at, started_at, ended_at,
+        not_before, user_failures, system_failures, logged, abort_reason, input_uri, output_uri, base_uri,
+        failed, allowed, task_project, task_domain, task_name, task_version, task_type, short_name,
+        environment, spec, hosted, queue, cache_key, cache_status, recovered_from, value, by,
+        source, created_by, max_concurrency, recovers, overwrite_cache, cache_everywhere,
+        trigger_task, trigger_name, trigger_revision, trigger_type,
+    ) = row[:_COLUMNS]  # fmt: skip
     return Action(
-        run_key=row["run"],
-        id=ActionId(RunId(row["project"], row["domain"], row["run_name"]), row["name"]),
-        org=row["org"],
-        labels=labels(row["labels"]),
-        relation=row["relation"],
-        parent=row["parent"],
-        kind=Kind(row["kind"]),
-        group=row["grp"],
-        phase=Phase(row["phase"]),
-        attempt=row["attempt"],
-        version=row["version"],
-        seq=row["seq"],
-        parent_attempt=row["parent_attempt"],
-        created_at=time(row["created_at"]),
-        queued_at=time(row["queued_at"]),
-        started_at=time_or_none(row["started_at"]),
-        ended_at=time_or_none(row["ended_at"]),
-        not_before=time_or_none(row["not_before"]),
-        user_failures=row["user_failures"],
-        system_failures=row["system_failures"],
-        logged=bool(row["logged"]),
-        abort_reason=row["abort_reason"],
-        input_uri=row["input_uri"],
-        output_uri=row["output_uri"],
-        base_uri=row["base_uri"],
-        failure=failure(row["failure"]),
-        policy=policy(row["policy"]),
-        task=TaskRef(
-            project=row["task_project"],
-            domain=row["task_domain"],
-            name=row["task_name"],
-            version=row["task_version"],
-            type=row["task_type"],
-            short_name=row["short_name"],
-            environment=row["environment"],
-        ),
-        spec=row["spec"],
-        hosted=bool(row["hosted"]),
-        queue=row["queue"],
-        cache_key=row["cache_key"],
-        cache_status=CacheStatus(row["cache_status"]),
-        recovered_from=row["recovered_from"],
-        value=row["value"],
-        by=row["told_by"],
-        source=row["source"],
-        created_by=row["created_by"],
-        max_concurrency=row["max_concurrency"],
-        recovers=row["recovers"],
-        overwrite_cache=bool(row["overwrite_cache"]),
-        cache_everywhere=bool(row["cache_everywhere"]),
-        trigger=fired_by(row),
+        run_key=run,
+        id=ActionId(RunId(project, domain, run_name), name),
+        org=org,
+        labels=labels(run_labels),
+        relation=relation,
+        parent=parent,
+        kind=Kind(kind),
+        group=group,
+        phase=Phase(phase),
+        attempt=attempt,
+        version=version,
+        seq=seq,
+        parent_attempt=parent_attempt,
+        created_at=time(created_at),
+        queued_at=time(queued_at),
+        started_at=time_or_none(started_at),
+        ended_at=time_or_none(ended_at),
+        not_before=time_or_none(not_before),
+        user_failures=user_failures,
+        system_failures=system_failures,
+        logged=bool(logged),
+        abort_reason=abort_reason,
+        input_uri=input_uri,
+        output_uri=output_uri,
+        base_uri=base_uri,
+        failure=failure(failed),
+        policy=policy(allowed),
+        task=TaskRef(task_project, task_domain, task_name, task_version, task_type, short_name, environment),
+        spec=spec,
+        hosted=bool(hosted),
+        queue=queue,
+        cache_key=cache_key,
+        cache_status=CacheStatus(cache_status),
+        recovered_from=recovered_from,
+        value=value,
+        by=by,
+        source=source,
+        created_by=created_by,
+        max_concurrency=max_concurrency,
+        recovers=recovers,
+        overwrite_cache=bool(overwrite_cache),
+        cache_everywhere=bool(cache_everywhere),
+        trigger=_fired_by(trigger_task, trigger_name, trigger_revision, trigger_type),
     )
 
 
 def fired_by(row: Row) -> FiredBy:
     """Which trigger made a run, from its row."""
-    if not row["trigger_name"]:
-        return BY_NOBODY
-    return FiredBy(row["trigger_task"], row["trigger_name"], row["trigger_revision"], row["trigger_type"])
+    return _fired_by(row["trigger_task"], row["trigger_name"], row["trigger_revision"], row["trigger_type"])
+
+
+def _fired_by(task: str, name: str, revision: int, automation: bytes) -> FiredBy:
+    return FiredBy(task, name, revision, automation) if name else BY_NOBODY
 
 
 def unfinished(row: Row) -> Unfinished:

@@ -155,7 +155,6 @@ _OF_ACTIONS = {
     "environment_name": Column("a.environment"),
     "function_name": Column("a.task_name"),
 }
-_SELECT = SELECT.replace("r.org\n", "r.org /*keys*/\n")
 
 
 def _label(field: str) -> Column | None:
@@ -169,14 +168,14 @@ def _label(field: str) -> Column | None:
 
 _LABEL = re.compile(r"labels\.([A-Za-z0-9._/-]{1,317})")  # what Kubernetes takes as a label's name
 _RUNS = Listing(
-    select=_SELECT,
+    select=SELECT,
     columns=_OF_ACTIONS | _OF_RUNS | {"name": Column("r.name")},
     computed=_label,
     unique=("created_at", "run_name", "project", "domain"),
     default=(Order("created_at", descending=True),),
 )
 _ACTIONS = Listing(
-    select=_SELECT,
+    select=SELECT,
     columns=_OF_RUNS | _OF_ACTIONS | {"name": Column("a.name")},
     unique=("created_at", "name"),
     default=(Order("created_at", descending=False),),
@@ -221,7 +220,7 @@ def page_query(scope: RunScope, asked: Page) -> tuple[str, dict[str, Any], Keys]
     by = ", ".join(f"key_{i} {'DESC' if o.descending else 'ASC'}" for i, o in enumerate(clauses.page.order))
     keys = "".join(f", key_{i}" for i in range(len(clauses.page.order)))
     page = f"SELECT * FROM ({branches}) merged ORDER BY {by} LIMIT {limit}"  # noqa: S608
-    select = _SELECT.replace("/*keys*/", keys).replace(
+    select = SELECT.replace("/*keys*/", keys).replace(
         "FROM actions a JOIN runs r ON r.key = a.run",
         f"FROM ({page}) page CROSS JOIN runs r CROSS JOIN actions a",
     )

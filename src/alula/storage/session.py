@@ -1,6 +1,6 @@
 """Connections to PostgreSQL, and a transaction over one as an operation sees it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -30,6 +30,10 @@ class PostgresTx:
         count = told.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
+    async def many(self, sql: str, values: Sequence[Values], /) -> None:
+        statement = dialect.statement(sql)
+        await self._connection.executemany(statement.text, [statement.bind(one) for one in values])
+
     async def one(self, sql: str, values: Values = NONE, /) -> Row | None:
         statement = dialect.statement(sql)
         row: Row | None = await self._connection.fetchrow(statement.text, *statement.bind(values))
@@ -58,6 +62,9 @@ class OneSelect(PostgresTx):
     _asked = False
 
     async def execute(self, sql: str, values: Values = NONE, /) -> int:
+        raise Several
+
+    async def many(self, sql: str, values: Sequence[Values], /) -> None:
         raise Several
 
     async def one(self, sql: str, values: Values = NONE, /) -> Row | None:

@@ -9,7 +9,7 @@ interpreter back from a busy loop: measured, 1.4 times the latency under load.)
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -34,6 +34,9 @@ class SqliteTx:
 
     async def execute(self, sql: str, values: Values = NONE, /) -> int:
         return self._connection.execute(sql, values).rowcount
+
+    async def many(self, sql: str, values: Sequence[Values], /) -> None:
+        self._connection.executemany(sql, values)
 
     async def one(self, sql: str, values: Values = NONE, /) -> Row | None:
         row: Row | None = self._connection.execute(sql, values).fetchone()

@@ -37,6 +37,7 @@ from alula.core.phase import Phase
 from alula.core.trigger import TriggerId
 from alula.wire import conditions, ids, links, tasks, times
 
+_MOST_ATTEMPTS = 1_000_000  # of one action: the protocol counts them in 32 bits
 Enqueued = (
     actions_service_pb2.Action | queue_service_pb2.EnqueueActionRequest | internal_run_service_pb2.RecordActionRequest
 )
@@ -339,7 +340,7 @@ def event(message: run_definition_pb2.ActionEvent) -> tuple[ActionId, Event]:
     info = message.error_info
     reported = Event(
         action=message.id.name,
-        attempt=message.attempt,
+        attempt=_told_attempt("events.attempt", message.attempt),
         phase=_told_phase("events.phase", message.phase),
         version=message.version,
         at=times.time(message.updated_time if message.HasField("updated_time") else message.reported_time),
@@ -391,6 +392,13 @@ def _phase(phase: Phase) -> phase_pb2.ActionPhase:
     return cast("phase_pb2.ActionPhase", int(phase))
 
 
+def _told_attempt(field: str, number: int) -> int:
+    """An attempt's number, of which there can be a next one."""
+    if number > _MOST_ATTEMPTS:
+        raise Invalid(f"{field}: {number} is over {_MOST_ATTEMPTS}")
+    return number
+
+
 def _told_phase(field: str, number: int) -> Phase:
     """A phase as others tell of it."""
     if number not in set(Phase):
@@ -429,7 +437,8 @@ def _told(name: str, attempt: int, status: run_definition_pb2.ActionStatus) -> E
     at = times.time(status.end_time if status.HasField("end_time") else status.start_time)
     phase = _told_phase("status.phase", status.phase)
     cached = _told_cache_status(status.cache_status)
-    return Event(name, attempt or max(1, status.attempts), phase, 0, at, cache_status=cached)
+    number = _told_attempt("attempt", attempt or max(1, status.attempts))
+    return Event(name, number, phase, 0, at, cache_status=cached)
 
 
 def status_event(message: internal_run_service_pb2.UpdateActionStatusRequest) -> tuple[ActionId, Event]:

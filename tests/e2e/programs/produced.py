@@ -27,7 +27,7 @@ async def makes(content: str, region: str) -> File:
     return artifacts.new(await File.from_local(str(path)), metadata)
 
 
-@env.task(triggers=[ON_NEW])
+@env.task(triggers=ON_NEW)
 async def consumes(file: File, region: str, factor: int) -> str:
     async with file.open("rb") as opened:
         content = await opened.read()
