@@ -152,8 +152,9 @@ class _Maker:
             self._fill(holder, field.message_type, depth)
         elif field.is_repeated:
             values = [self._value(field, depth) for _ in range(self._one([1, 1, 2]))]
-            holder.extend(values * (self._many if depth < 2 and self._in(self._odd) else 1))
-            self._many = 1  # once: many of many would fill the memory
+            if depth < 2 and self._in(self._odd):
+                values, self._many = values * self._many, 1  # once: many of many would fill the memory
+            holder.extend(values)
         elif field.message_type is not None:
             holder.CopyFrom(self._value(field, depth))
             holder.SetInParent()

@@ -1,5 +1,4 @@
-"""WebSockets through the proxy, to an app that is asleep until the first comes. The server in front is the real one.
-"""
+"""WebSockets through the proxy, to an app that is asleep until the first comes. The server in front is the real one."""
 
 import asyncio
 import socket

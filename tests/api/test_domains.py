@@ -28,7 +28,7 @@ async def test_from_creation_to_deletion(caller: Caller, served: Served) -> None
     project = (await caller.projects.get_project(projects.GetProjectRequest(id=PROJECT))).project
     assert {(d.id, d.name) for d in project.domains} == {*((name, name) for name in FIRST), ("trial", "New")}
     await domains.delete_domain(pb.DeleteDomainRequest(id="trial"))
-    with refused(Code.NOT_FOUND, "'trial'", "there are: development, production, staging"):
+    with refused(Code.NOT_FOUND, "'trial'", "there are: development, staging, production"):
         await domains.get_domain(pb.GetDomainRequest(id="trial"))
 
 

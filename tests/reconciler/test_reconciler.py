@@ -178,6 +178,7 @@ async def test_what_can_never_start_fails_and_gives_its_place_back(server: Serve
 )
 async def test_failures_that_are_not_its_own_have_a_budget(server: Server, how: str, attempts: int, code: str) -> None:
     """Case C31."""
+
     async def play(process: Process) -> None:
         process.run()
         getattr(process, how)()

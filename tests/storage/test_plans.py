@@ -115,7 +115,10 @@ async def test_groups(database: Database) -> None:
             lambda tx, run, event: actions.told(tx, run, [actions.telling(event)]),
             "action=? AND attempt=? AND phase=? AND version=? AND at=?",
         ),
-        (lambda tx, run, event: actions.parents(tx, run, ["x"]), "COVERING INDEX actions_by_parent (run=? AND parent=?)"),
+        (
+            lambda tx, run, event: actions.parents(tx, run, ["x"]),
+            "COVERING INDEX actions_by_parent (run=? AND parent=?)",
+        ),
         (lambda tx, run, event: actions.events(tx, run, "a0"), "COVERING INDEX events_by_action (run=? AND action=?)"),
         (
             lambda tx, run, event: actions.story_after(tx, run, "a0", 1, 0),

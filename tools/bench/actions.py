@@ -65,7 +65,31 @@ def task() -> task_definition_pb2.TaskSpec:
     template.metadata.runtime.version, template.metadata.retries.retries = "2.0.0", 3
     template.container.image = "python:3.12"
     template.container.args.extend(
-        ["a0", "--inputs", "{{.input}}", "--outputs-path", "{{.outputPrefix}}", "--version", "8f1b5c0e27d94a6f", "--raw-data-path", "{{.rawOutputDataPrefix}}", "--run-name", "{{.runName}}", "--name", "{{.actionName}}", "--tgz", "s3://alula/code/8f1b.tgz", "--dest", ".", "--resolver", "flyte._internal.resolvers.default.DefaultTaskResolver", "mod", "bench", "instance", "work"]
+        [
+            "a0",
+            "--inputs",
+            "{{.input}}",
+            "--outputs-path",
+            "{{.outputPrefix}}",
+            "--version",
+            "8f1b5c0e27d94a6f",
+            "--raw-data-path",
+            "{{.rawOutputDataPrefix}}",
+            "--run-name",
+            "{{.runName}}",
+            "--name",
+            "{{.actionName}}",
+            "--tgz",
+            "s3://alula/code/8f1b.tgz",
+            "--dest",
+            ".",
+            "--resolver",
+            "flyte._internal.resolvers.default.DefaultTaskResolver",
+            "mod",
+            "bench",
+            "instance",
+            "work",
+        ]
     )
     for name in ("x", "y", "z"):
         variable = template.interface.inputs.variables.add(key=name)

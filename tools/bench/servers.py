@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import psutil
 
@@ -82,7 +83,7 @@ def serving(folder: Path, roles: Sequence[str] = ("api",), database: str = "") -
 
 def _postgres(url: str) -> list[psutil.Process]:
     """The processes of the server whose socket is in the folder that a URL names."""
-    data = f"{url.rpartition('host=')[2]}/data"
+    data = f"{unquote(url.rpartition('host=')[2])}/data"
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or [""]
         if data in words and Path(words[0]).name == "postgres":
