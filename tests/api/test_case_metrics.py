@@ -9,7 +9,7 @@ from tests.api.test_create_run import QUICK
 
 
 async def test_metrics_can_be_read(served: Served, caller: Caller) -> None:
-    """Case C39, case O29: on the port of the API, always; calls by method and code, actions by phase, places, the process."""
+    """Case C39, case O29: on the port of the API, always."""
     await caller.finished(QUICK)
     answer = httpx.get(f"{served.url}/metrics")
     assert answer.headers["content-type"].startswith("text/plain")

@@ -44,7 +44,7 @@ def _recount(parents: Parents, phases: dict[str, Phase]) -> dict[str, dict[Phase
 def test_any_order_gives_the_same_counts(parents: Parents, random: Random, data: st.DataObject) -> None:
     told = [(name, data.draw(st.sampled_from(Phase))) for name in parents for _ in range(data.draw(st.integers(1, 3)))]
     random.shuffle(told)
-    tree, phases = Tree(), dict[str, Phase]()
+    tree, phases = Tree[Phase](), dict[str, Phase]()
     for name, phase in told:
         before = _recount(parents, phases)
         changed = tree.update(name, parents[name], phase)
@@ -56,7 +56,7 @@ def test_any_order_gives_the_same_counts(parents: Parents, random: Random, data:
 
 
 def test_a_phase_told_twice_changes_nothing() -> None:
-    tree = Tree()
+    tree = Tree[Phase]()
     tree.update("a0", None, Phase.RUNNING)
     assert tree.update("c", "a0", Phase.QUEUED) == ["a0"]
     assert tree.update("c", "a0", Phase.QUEUED) == []
@@ -64,7 +64,7 @@ def test_a_phase_told_twice_changes_nothing() -> None:
 
 
 def test_counts_that_fell_to_nothing_are_left_out() -> None:
-    tree = Tree()
+    tree = Tree[Phase]()
     tree.update("a0", None, Phase.RUNNING)
     tree.update("c", "a0", Phase.QUEUED)
     assert tree.update("c", "a0", Phase.SUCCEEDED) == ["a0"]
@@ -72,7 +72,7 @@ def test_counts_that_fell_to_nothing_are_left_out() -> None:
 
 
 def test_a_child_before_its_parents() -> None:
-    tree = Tree()
+    tree = Tree[Phase]()
     assert tree.update("grandchild", "child", Phase.RUNNING) == []
     assert tree.update("a0", None, Phase.RUNNING) == []
     assert tree.update("child", "a0", Phase.SUCCEEDED) == ["a0"]

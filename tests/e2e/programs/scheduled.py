@@ -10,7 +10,7 @@ START = datetime.fromtimestamp(float(os.environ.get("START", "4102444800")), UTC
 
 
 @env.task(
-    triggers=[
+    triggers=(
         flyte.Trigger(
             name="soon",
             automation=flyte.FixedRate(60, start_time=START),
@@ -25,7 +25,7 @@ START = datetime.fromtimestamp(float(os.environ.get("START", "4102444800")), UTC
             inputs={"when": flyte.TriggerTime},
         ),
         flyte.Trigger(name="by_hand", inputs={"when": START, "x": 5}),
-    ]
+    )
 )
 async def report(when: datetime, x: int = 1) -> list[str]:
     """What it was started with."""

@@ -31,7 +31,7 @@ async def breaks() -> int:
 
 if __name__ == "__main__":
     flyte.init_from_config()
-    told = {}
+    told: dict[str, object] = {}
     run = flyte.with_runcontext(mode="local", tracked=True, tracked_strict=True, name="local-whole-run").run(whole, 2)
     told["outputs"] = list(run.outputs()[0])
     try:
