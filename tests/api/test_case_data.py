@@ -5,13 +5,16 @@ import hashlib
 import httpx
 import pytest
 from connectrpc.code import Code
+from flyteidl2.core import types_pb2
 from flyteidl2.dataproxy import dataproxy_service_pb2 as data
 from flyteidl2.task import common_pb2
+from flyteidl2.workflow import queue_service_pb2 as queue_pb2
 from flyteidl2.workflow import run_service_pb2 as rpc
 from flyteidl2.workflow import tracked_run_service_pb2 as tracked_pb2
+from flyteidl2.workflow.queue_service_connect import QueueServiceClient
 from flyteidl2.workflow.tracked_run_service_connect import TrackedRunServiceClient
 
-from tests.api.caller import DOMAIN, PROJECT, SUCCEEDED, Caller, creation, python, refused, run_id
+from tests.api.caller import DOMAIN, PROJECT, SUCCEEDED, Caller, action_id, creation, python, refused, run_id
 
 PLACE = {"name": PROJECT, "domain": DOMAIN}
 
@@ -90,3 +93,23 @@ async def test_large_outputs_can_be_read(caller: Caller) -> None:
     found = await caller.data.get_action_data(data.GetActionDataRequest(action_id=action))
     assert len(found.outputs.literals[0].value.scalar.primitive.string_value) == size
     assert (await caller.runs.get_action_data(rpc.GetActionDataRequest(action_id=action))).outputs == found.outputs
+
+
+async def test_a_question_has_no_code(caller: Caller) -> None:
+    """Its spec is none of a task's: it is not taken for one."""
+    parent = await caller.start(python("import time; time.sleep(60)"))
+    asked = queue_pb2.EnqueueActionRequest(
+        action_id=action_id(parent.run, "asked"), parent_action_name="a0", input_uri="s3://alula/x"
+    )
+    asked.run_output_base, asked.condition.name, asked.condition.type.simple = (
+        "s3://alula/x",
+        "asked",
+        types_pb2.BOOLEAN,
+    )
+    await QueueServiceClient(caller.url).enqueue_action(asked)
+    attempt = {"action_id": asked.action_id, "attempt": 1}
+    with refused(Code.NOT_FOUND, "no code"):
+        await caller.data.create_download_link(
+            data.CreateDownloadLinkRequest(artifact_type=data.ARTIFACT_TYPE_CODE_BUNDLE, action_attempt_id=attempt)
+        )
+    await caller.runs.abort_run(rpc.AbortRunRequest(run_id=parent.run))

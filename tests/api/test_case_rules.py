@@ -50,3 +50,12 @@ def test_what_breaks_a_rule(served: Served, rpc: str, body: object, field: str) 
 def test_what_keeps_the_rules(served: Served, phases: tuple[str, ...]) -> None:
     """The rule about PAUSED names a value of an enum, which the engine that checks rules does not know by its name."""
     assert ask(served, "workflow.RunService/CreateRun", rules(*phases)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", [99, -1, 2**31 - 1])
+def test_a_kind_of_trigger_that_is_none(served: Served, kind: int) -> None:
+    """The protocol's rules let every number pass for an enum."""
+    body = {"name": {**PLACE, "name": "t", "taskName": "t"}, "spec": {"taskVersion": "v"}}
+    response = ask(served, "trigger.TriggerService/DeployTrigger", {**body, "automationSpec": {"type": kind}})
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_argument")
+    assert f"automation_spec.type: {kind} is not" in response.json()["message"]

@@ -143,10 +143,16 @@ class Served:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[Served]:
-    """A server with a fresh home on a free port. It has to end well, with nothing left of it."""
+def serving(home: Path, told: str = "") -> Iterator[Served]:
+    """A server with a fresh home on a free port, for oneself, or (``told`` is TOML) as its file says.
+
+    It has to end well, with nothing left of it.
+    """
     port = _free_port()
     command = [str(BIN / "alula"), "up", "--home", str(home), "--port", str(port)]
+    if told:
+        file = _configured(home, port, told)
+        command = [str(BIN / "alula"), "serve", "--config", str(file)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -165,6 +171,17 @@ def serving(home: Path) -> Iterator[Served]:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def _configured(home: Path, port: int, told: str) -> Path:
+    """A file for the server, and one for its clients."""
+    home.mkdir(mode=0o700)
+    place = f"admin:\n  endpoint: dns:///localhost:{port}\n  insecure: true\n"
+    task = "task:\n  project: flytesnacks\n  domain: development\nimage:\n  builder: remote\n"
+    (home / "config.yaml").write_text(place + task)
+    file = home / "alula.toml"
+    file.write_text(f'[server]\nhome = "{home}"\nlisten = ["localhost:{port}"]\n{told}')
+    return file
 
 
 def _processes(home: Path) -> list[list[str]]:
