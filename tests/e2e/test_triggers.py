@@ -12,11 +12,14 @@ from .user import Told, User
 @pytest.fixture(scope="module")
 def start(user: User) -> datetime:
     """Deployed with three triggers; when the first of them is due."""
-    due = int(time.time()) + 12
-    os.environ["START"] = user.env["START"] = str(due)
-    printed = user.flyte("deploy", "scheduled.py", "env")
-    assert "scheduled.report" in printed
-    del os.environ["START"], user.env["START"]
+    for patience in (12, 36, 80):  # what is due before it is deployed is not made up for: a busy machine takes longer
+        due = int(time.time()) + patience
+        os.environ["START"] = user.env["START"] = str(due)
+        printed = user.flyte("deploy", "scheduled.py", "env")
+        assert "scheduled.report" in printed
+        del os.environ["START"], user.env["START"]
+        if time.time() < due - 1:
+            break
     return datetime.fromtimestamp(due, UTC)
 
 

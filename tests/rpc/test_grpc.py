@@ -212,7 +212,7 @@ async def test_reflection() -> None:
         "tests.v1.Echo",
     ]
     assert found["methods"] == [method.name for method in ECHO.methods]
-    assert found["health"] == ["Check", "Watch"]
+    assert found["health"] == ["Check", "List", "Watch"]
 
 
 def _reflect(target: str) -> dict[str, list[str]]:
