@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo up test lint types bench docs lock clean
+.PHONY: help demo up test lint types bench garbage docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,10 @@ types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
 test: lint types ## lint, types, import floors and every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+garbage: $(READY) ## throw garbage at every rpc for longer, different each time
+	@ALULA_GARBAGE=100 $(BIN)/pytest tests/api/test_garbage.py
 
 bench: $(READY) ## how fast, as medians and as ratios to a baseline of the same run
 	@$(BIN)/python tools/bench
