@@ -84,7 +84,7 @@ async def test_request_compression(http: httpx.AsyncClient) -> None:
         (JSON, b'{"text": "\\ud800"}', 400, "invalid_argument"),
         (JSON, b'{"count": 1e400}', 400, "invalid_argument"),
         ({**JSON, "content-encoding": "gzip"}, b"{}", 400, "invalid_argument"),
-        ({**JSON, "content-encoding": "gzip"}, gzip.compress(b"{}")[:-9], 400, "invalid_argument"),
+        ({**JSON, "content-encoding": "gzip"}, gzip.compress(b"{}", mtime=0)[:-9], 400, "invalid_argument"),
         ({**JSON, "content-encoding": "br"}, b"{}", 501, "unimplemented"),
         ({**JSON, "connect-timeout-ms": "soon"}, b"{}", 400, "invalid_argument"),
         ({**JSON, "connect-timeout-ms": "0"}, b"{}", 504, "deadline_exceeded"),
