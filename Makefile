@@ -36,7 +36,7 @@ test: lint types ## lint, types, import floors and every test
 	@$(BIN)/pytest -n 2 --dist loadgroup
 
 garbage: $(READY) ## throw garbage at every rpc for longer, different each time
-	@ALULA_GARBAGE=100 $(BIN)/pytest tests/api/test_garbage.py
+	@ALULA_GARBAGE=$${ALULA_GARBAGE:-100} $(BIN)/pytest tests/api/test_garbage.py -q --timeout 900
 
 bench: $(READY) ## how fast, as medians and as ratios to a baseline of the same run
 	@$(BIN)/python tools/bench

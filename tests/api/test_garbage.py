@@ -18,7 +18,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import Event, StreamEnded, StreamReset
+from h2.events import DataReceived, Event, StreamEnded, StreamReset
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -262,4 +262,8 @@ class Raw:
     def _events(self) -> list[Event]:
         data = self._socket.recv(65536)
         assert data, "the connection did not live on"
-        return self._h2.receive_data(data)
+        events = self._h2.receive_data(data)
+        taken = sum(event.flow_controlled_length for event in events if isinstance(event, DataReceived))
+        if taken:
+            self._h2.increment_flow_control_window(taken)
+        return events

@@ -129,8 +129,15 @@ class Data:
         return self._signed("GET", uri, expires, {}, sign)
 
     async def action_spec(self, action: ActionId) -> bytes:
-        """The spec of an action."""
-        return (await self._actions.details(action)).spec
+        """The spec of a task action.
+
+        Raises:
+            NotFound: there is no such action, or it runs no task.
+        """
+        details = await self._actions.details(action)
+        if details.action.kind is not Kind.TASK:
+            raise NotFound(f"action {action} runs no task: it has no code")
+        return details.spec
 
     async def task_spec(self, task: TaskId) -> bytes:
         """The spec of a deployed task."""

@@ -65,6 +65,8 @@ def _new(
     automation = common_pb2.TriggerAutomationSpec()
     automation.CopyFrom(message)
     automation.type = automation.type or common_pb2.TYPE_NONE
+    if automation.type not in set(map(int, Automation)):
+        raise Invalid(f"automation_spec.type: {automation.type} is not a kind of automation")
     expected = {common_pb2.TYPE_SCHEDULE: "schedule", common_pb2.TYPE_ARTIFACT: "artifact"}.get(automation.type)
     if automation.WhichOneof("automation") != expected:
         kind = common_pb2.TriggerAutomationSpecType.Name(automation.type)
