@@ -33,7 +33,7 @@ types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
 test: lint types ## lint, types, import floors and every test
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 garbage: $(READY) ## throw garbage at every rpc for longer, different each time
 	@ALULA_GARBAGE=$${ALULA_GARBAGE:-100} $(BIN)/pytest tests/api/test_garbage.py -q --timeout 900
