@@ -19,6 +19,41 @@ class SecretFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Amounts:
+    """Of a machine: CPU in cores, memory and disk in bytes, whole GPUs. 0: nothing is said of it."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    gpu: int = 0
+    disk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What an attempt asks for, and what it may not exceed. ``shared_memory`` in bytes: what it may put in /dev/shm."""
+
+    requests: Amounts = Amounts()
+    limits: Amounts = Amounts()
+    shared_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """A process that serves many attempts (the SDK's ``ReusePolicy``).
+
+    Attempts with the same ``key`` may share one. Times in seconds: ``idle`` until all of an unused environment's
+    processes end, ``scaledown`` until one that is too many ends.
+    """
+
+    key: str
+    least: int = 1
+    most: int = 1
+    concurrency: int = 1
+    idle: float = 30.0
+    scaledown: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One attempt of one action, ready to be started.
 
@@ -32,6 +67,9 @@ class Launch:
     image: str = ""
     grace: float = 5.0  # seconds between SIGTERM and SIGKILL when the attempt is released while it runs
     files: tuple[SecretFile, ...] = ()
+    resources: Resources = Resources()
+    reuse: Reuse | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # values that its log must not show
 
 
 class Presence(StrEnum):
