@@ -1,5 +1,6 @@
-"""The databases that tests run on: a SQLite file, and a PostgreSQL server that is started when the first test asks."""
+"""What tests run on: a SQLite file, a PostgreSQL server started when the first test asks, no container engine."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,19 @@ import pytest
 
 from alula.storage.address import Address, SqliteFile
 from tests.postgres import Cluster, run, running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Engines that do not answer: one that did would try to get the images of tests. The PATH without them."""
+    path = os.environ["PATH"]
+    folder = tmp_path_factory.mktemp("engines")
+    for name in ("docker", "podman"):
+        (folder / name).write_text("#!/bin/sh\necho 'no engine for tests'; exit 1\n")
+        (folder / name).chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}{os.pathsep}{path}")
+        yield path
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Containers that are not the SDK's, over plain gRPC and plain HTTP: this server runs their commands as processes."""
 
+from collections.abc import Iterator
+
 import grpc
 import httpx
 import pytest
@@ -7,17 +9,25 @@ from flyteidl2.common import identifier_pb2, phase_pb2
 from flyteidl2.dataproxy import dataproxy_service_pb2, dataproxy_service_pb2_grpc
 from flyteidl2.workflow import run_service_pb2, run_service_pb2_grpc
 
-from .user import User
+from .user import User, serving
 
 PROJECT = identifier_pb2.ProjectIdentifier(name="flytesnacks", domain="development")
 
 
-def _request(*words: str) -> run_service_pb2.CreateRunRequest:
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    """A user of a server that is to use no engine, though there may be one."""
+    folder = tmp_path_factory.mktemp("containers")
+    with serving(folder / "home", '[executor]\ncontainers = "off"\n') as served:
+        yield User(folder, served.home, served.port)
+
+
+def request(*words: str, image: str = "python:3.9") -> run_service_pb2.CreateRunRequest:
     request = run_service_pb2.CreateRunRequest(project_id=PROJECT)
     template = request.task_spec.task_template
     template.id.name, template.id.version, template.type = "container.raw", "v1", "raw-container"
     template.id.project, template.id.domain = PROJECT.name, PROJECT.domain
-    template.container.image = "python:3.9"
+    template.container.image = image
     template.container.args.extend(words)
     return request
 
@@ -35,7 +45,7 @@ def test_over_grpc(user: User, words: tuple[str, ...], phase: str, printed: str,
     with grpc.insecure_channel(f"localhost:{user.port}") as channel:
         runs = run_service_pb2_grpc.RunServiceStub(channel)  # type: ignore[no-untyped-call]
         data = dataproxy_service_pb2_grpc.DataProxyServiceStub(channel)  # type: ignore[no-untyped-call]
-        action = runs.CreateRun(_request(*words), timeout=20).run.action.id
+        action = runs.CreateRun(request(*words), timeout=20).run.action.id
         watch = run_service_pb2.WatchActionDetailsRequest(action_id=action)
         *_, last = runs.WatchActionDetails(watch, timeout=60)
         assert phase_pb2.ActionPhase.Name(last.details.status.phase) == f"ACTION_PHASE_{phase}"

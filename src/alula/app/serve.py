@@ -1,6 +1,7 @@
 """Start what a server is made of, as far as its roles ask for it, and run it until it is told to stop."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,7 +31,10 @@ from alula.core import callback
 from alula.core.errors import AlreadyExists, NotFound
 from alula.core.lease import APPS, RETENTION
 from alula.core.project import Project
+from alula.executors.base import Executor
+from alula.executors.container.executor import ContainerExecutor
 from alula.executors.process.apps import AppProcesses
+from alula.executors.process.environment import default_image
 from alula.executors.process.executor import ProcessExecutor
 from alula.executors.process.shelf import Shelf
 from alula.reconciler.lease import ALONE, Alone, Leases, singly
@@ -56,7 +60,7 @@ class Parts:
     stores: Stores
     holding: Leases | Alone
     control: Control
-    executor: ProcessExecutor | None
+    executor: Executor | None
     processes: AppProcesses | None
     traffic: Traffic
     telemetry: Telemetry
@@ -89,10 +93,15 @@ async def _built(settings: Settings) -> AsyncIterator[Parts]:
         if settings.shared:  # left last: until its attempts are ended, nobody else begins them again
             me = Leases(stores.database, stores.changes, member(settings), steady_clock)
             holding = await stack.enter_async_context(me)
-        executor = processes = None
+        executor: ContainerExecutor | None = None
+        processes: AppProcesses | None = None
         if "reconciler" in roles:
             mode, fetch = settings.executor.mode, reader(stores.blobs)
-            executor = ProcessExecutor(settings.private / "executor", mode=mode, fetch=fetch)
+            processes_ = ProcessExecutor(settings.private / "executor", mode=mode, fetch=fetch)
+            await stack.enter_async_context(processes_)
+            executor = ContainerExecutor(
+                processes_, settings.executor.containers, str(settings.private.resolve()), default_image, os.environ
+            )
             await stack.enter_async_context(executor)
         if "apps" in roles:
             processes = await stack.enter_async_context(AppProcesses(settings.private / "apps"))

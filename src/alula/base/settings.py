@@ -152,6 +152,11 @@ class Executor:
         Literal["fork", "spawn"], "fork starts tasks from a process that has the SDK loaded; spawn starts each cold."
     ] = "fork"
     endpoint: Annotated[str, "The URL at which tasks reach an api; empty: this process's own."] = ""
+    containers: Annotated[
+        Literal["auto", "off", "docker", "podman"],
+        "The engine for raw container tasks and for images that are no environments of alula; auto: docker or podman, "
+        "if one answers. Without an engine they run in the local environment, and say so.",
+    ] = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,8 @@ class Reuse:
     """A process that serves many attempts (the SDK's ``ReusePolicy``).
 
     Attempts with the same ``key`` may share one. Times in seconds: ``idle`` until all of an unused environment's
-    processes end, ``scaledown`` until one that is too many ends.
+    processes end, ``scaledown`` until one that is too many ends. ``own`` names the variables of an attempt's environment
+    that its process does not share. ``called`` is the action, ``caller`` its parent: who waits for whom.
     """
 
     key: str
@@ -51,6 +52,27 @@ class Reuse:
     concurrency: int = 1
     idle: float = 30.0
     scaledown: float = 30.0
+    own: frozenset[str] = frozenset()
+    caller: str = ""
+    called: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """What a raw container is promised (executor.md 6): its inputs as files, and that what it leaves is collected.
+
+    ``inputs`` is the URI of its inputs.pb, ``outputs`` the prefix for outputs.pb and error.pb, ``raw`` that for files;
+    ``interface`` a serialized TypedInterface. The folders are paths in the container.
+    """
+
+    inputs: str
+    outputs: str
+    raw: str
+    interface: bytes
+    input_folder: str = "/var/inputs"
+    output_folder: str = "/var/outputs"
+    form: str = "json"  # of the file that describes all inputs: json, yaml or proto
+    named: bool = False  # files keep their names, each in a folder that is called as its input
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +92,9 @@ class Launch:
     resources: Resources = Resources()
     reuse: Reuse | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)  # values that its log must not show
+    entry: int = 0  # how many words of the command take the place of an image's own entry point
+    staging: Staging | None = None
+    notes: tuple[str, ...] = ()  # what is to be told of it beside what its executor says
 
 
 class Presence(StrEnum):
@@ -109,3 +134,12 @@ class LogLine:
     at: datetime
     text: str
     originator: Originator = Originator.USER
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of an attempt's log that does not grow any more; ``last``: the log ends with it."""
+
+    name: str
+    number: int  # from 0
+    last: bool = False

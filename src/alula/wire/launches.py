@@ -1,6 +1,7 @@
 """From a task's template to what an executor starts: command, arguments, environment (executor.md 5.2, 5.3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC
 
 from flyteidl2.core import literals_pb2, tasks_pb2
@@ -13,8 +14,9 @@ from alula.core.launch import Launch
 from alula.core.naming import attempt_name
 from alula.core.run import Run
 from alula.core.template import render
-from alula.wire import secrets, tasks
+from alula.wire import copilot, secrets, tasks
 from alula.wire.actions import output_prefix
+from alula.wire.reuse import reuse
 
 _ORG = "local"  # a0 insists on an organisation; clients mostly have none
 
@@ -31,8 +33,10 @@ def launch(
     container = _container(template)
     run_spec = run_pb2.RunSpec.FromString(run.spec)
     name = attempt_name(action.id, action.attempt)
-    words = render([*container.command, *container.args], _variables(action, run, run_spec))
-    if not words:
+    variables = _variables(action, run, run_spec)
+    words = render([*container.command, *container.args], variables)
+    staged = copilot.staging(template, variables)
+    if not words and staged is None:
         raise LaunchRefused(f"the task {action.task.name} has no command and no arguments: there is nothing to run")
     injected = secrets.inject([run_spec.security_context, template.security_context], secrets_, run.id)
     env = {
@@ -42,7 +46,16 @@ def launch(
         **surroundings,
         **_identity(action, template, name),
     }
-    return Launch(name=name, command=words, env=env, image=container.image, files=injected.files)
+    ready = Launch(
+        name=name,
+        command=words,
+        env=env,
+        image=container.image,
+        files=injected.files,
+        entry=len(container.command),
+        staging=staged,
+    )
+    return replace(ready, reuse=reuse(template, ready, str(run.id), action.parent or ""))
 
 
 def secret_keys(run: Run, spec: bytes) -> set[str]:

@@ -103,7 +103,7 @@ class ProcessExecutor:
         attempt = self._attempts.get(launch.name)
         if attempt is None:
             _check(launch)
-            notes = (self._environment.note(launch.image),)
+            notes = launch.notes or (self._environment.note(launch.image),)
             attempt = _Attempt(launch.name, Observation(Presence.STARTING, notes=notes), launch.grace)
             self._attempts[launch.name] = attempt
             attempt.placing = asyncio.create_task(self._place(attempt, launch))
