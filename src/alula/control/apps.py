@@ -248,7 +248,8 @@ class Apps:
                     yield fresh
                 sent = {0: 0, **{app.key: app.revision for app in leased}}
                 with suppress(TimeoutError):  # leases run out without anybody's doing
-                    await asyncio.wait_for(changed.next(), _LEASE.total_seconds())
+                    async with asyncio.timeout(_LEASE.total_seconds()):
+                        await changed.next()
 
     async def _lease(self, tx: Tx, cluster: str) -> list[App]:
         now = self._clock()
