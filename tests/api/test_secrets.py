@@ -114,8 +114,8 @@ async def test_a_task_finds_them(secrets: SecretServiceClient, caller: Caller) -
     code = (
         "import os, pathlib\n"
         "folder = pathlib.Path(os.environ['FLYTE_SECRETS_DEFAULT_DIR'])\n"
-        "print(os.environ['TOKEN'], os.environ['AGAIN'])\n"
-        "print((folder / 'g/Cert').read_text(), (folder / 'g/cert').read_text(), open(os.environ['WHERE']).read())\n"
+        "files = [(folder / 'g/Cert').read_text(), (folder / 'g/cert').read_text(), open(os.environ['WHERE']).read()]\n"
+        "print(*[text[::-1] for text in (os.environ['TOKEN'], os.environ['AGAIN'], *files)])\n"  # a log shows no secret
         "print(oct(folder.stat().st_mode & 0o777), oct((folder / 'g/Cert').stat().st_mode & 0o777))\n"
     )
     task = asking(
@@ -125,10 +125,10 @@ async def test_a_task_finds_them(secrets: SecretServiceClient, caller: Caller) -
         security_pb2.Secret(key="Cert", group="g", mount_requirement=FILE, env_var="WHERE"),
     )
     action = await caller.start(task)
-    assert await caller.log(action) == "narrow narrow\na file a file a file\n0o700 0o600\n"
+    assert await caller.log(action) == "worran worran elif a elif a elif a\n0o700 0o600\n"
     spec = definition.SecretSpec(string_value="newer")
     await secrets.update_secret(pb.UpdateSecretRequest(id=named("token", **PLACE), secret_spec=spec))
-    assert (await caller.log(await caller.start(task))).startswith("newer newer")
+    assert (await caller.log(await caller.start(task))).startswith("rewen rewen")
 
 
 async def test_a_missing_one_ends_the_run_with_what_to_do(caller: Caller) -> None:

@@ -4,9 +4,11 @@ import pytest
 
 from alula.control import cascade
 from alula.core.action import Event, Failure
+from alula.core.decide import Retry
 from alula.core.errors import NotFound, Stale
 from alula.core.ids import ROOT
 from alula.core.phase import Phase
+from alula.core.retry import Budget
 
 from .world import World, child
 
@@ -122,7 +124,7 @@ async def test_abort_wins_over_a_step_that_was_under_way(world: World) -> None:
     with pytest.raises(Stale):
         await world.attempts.settle(old, [end])
     with pytest.raises(Stale):
-        await world.attempts.retry(old, [end], world.clock.now, ours=True)
+        await world.attempts.retry(old, [end], Retry(Failure("E", "it broke"), world.clock.now, Budget.OURS))
     with pytest.raises(Stale):
         await world.attempts.moved(old, Event(ROOT, 1, Phase.RUNNING, 0, world.clock()))
     assert await world.phases(ROOT) == [Phase.ABORTED]

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from alula.blobs.store import Blobs
 from alula.core.action import Action, Event, Failure
+from alula.core.decide import Retry
 from alula.core.errors import Aborted, Stale
 from alula.core.history import attempts
 from alula.core.ids import ROOT
 from alula.core.phase import TERMINAL, Phase
 from alula.core.project import Project
+from alula.core.retry import Budget
 from alula.storage import actions as store
 from alula.storage import runs
 from alula.storage.address import Address, SqliteFile
@@ -25,6 +27,7 @@ from .world import DOMAINS, World, build, child
 
 _NAMES = [ROOT, "x", "x1", "x2", "y"]
 _PARENTS = {"x": ROOT, "x1": "x", "x2": "x", "y": ROOT}
+_FAILURE = Failure("E", "it broke")
 _VERBS = ["enqueue", "abort", "moved", "retry", "settle", "record", "stale"]
 
 Step = tuple[str, str, Phase, int, int]  # verb, action, phase, attempt, time
@@ -112,7 +115,7 @@ async def _take(world: World, run: str, step: Step, rows: dict[str, Action], old
         await world.attempts.record([(action.id, Event(name, attempt, phase, 0, at, failure=failure))])
     elif verb in ("moved", "retry", "settle", "stale") and not action.phase.terminal:
         if phase.terminal and verb == "retry":
-            await world.attempts.retry(action, [event], at, ours=second > 2)
+            await world.attempts.retry(action, [event], Retry(_FAILURE, at, Budget.OURS if second > 2 else Budget.TASK))
         elif phase.terminal:
             await world.attempts.settle(action, [event])
         elif phase >= action.phase and phase is not Phase.PAUSED and action.phase is not Phase.PAUSED:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from alula.core.action import Blame, Failure, Kind
-from alula.core.errors import Aborted, Invalid, NotFound
+from alula.core.errors import Aborted, Conflict, Invalid, NotFound
 from alula.core.ids import ROOT, RunId
 from alula.core.pages import Page
 from alula.core.phase import Phase
@@ -69,6 +69,19 @@ async def test_a_parent_that_is_not_there(world: World, run: str, parent: str) -
     await world.start()
     with pytest.raises(NotFound, match="missing"):
         await world.actions.enqueue(RunId("p", "development", run), child("x", parent))
+
+
+async def test_a_parent_that_runs_elsewhere_calls_nothing_here(world: World) -> None:
+    """A tracked run is orchestrated elsewhere: a task in it would be nobody's to run."""
+    root = await world.start()
+    await world.actions.enqueue(root.id.run, child("told", hosted=False))
+    with pytest.raises(Conflict, match="runs elsewhere"):
+        await world.actions.enqueue(root.id.run, child("x", "told"))
+    with pytest.raises(NotFound):
+        await world.get("x")
+    done = {"kind": Kind.TRACE, "hosted": False, "phase": Phase.SUCCEEDED}
+    await world.actions.enqueue(root.id.run, child("trace", "told", **done))
+    assert (await world.get("trace")).phase is Phase.SUCCEEDED
 
 
 async def test_nobody_but_create_makes_a_root(world: World) -> None:

@@ -26,7 +26,8 @@ from alula.control.secrets import Secrets
 from alula.control.settings import ScopedSettings
 from alula.control.tasks import Tasks
 from alula.control.triggers import Triggers
-from alula.core.action import Action, Event, Kind, NewAction
+from alula.core.action import Action, Event, Failure, Kind, NewAction
+from alula.core.decide import Retry
 from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.phase import Phase
 from alula.core.project import Project
@@ -154,7 +155,7 @@ class World:
         """An attempt failed, and is tried again."""
         action = await self.get(name, run)
         failed = Event(name, action.attempt, Phase.FAILED, 0, self.clock())
-        return await self.attempts.retry(action, [failed], self.clock.now, ours=False)
+        return await self.attempts.retry(action, [failed], Retry(Failure("E", "it broke"), self.clock.now))
 
     async def report(self, name: str, phase: Phase, attempt: int = 1, *, run: str = "r", **more: Any) -> None:
         """An executor elsewhere tells of an attempt."""

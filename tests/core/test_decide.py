@@ -6,6 +6,7 @@ from alula.core.action import Action, Blame, Failure, Policy
 from alula.core.decide import Conclusion, Judge, Move, Release, Retry, Settle, Step, Submit, Wait, conclude, decide
 from alula.core.launch import Observation, Presence
 from alula.core.phase import Phase
+from alula.core.retry import Budget
 from alula.core.verdict import Verdict
 
 from .builders import FAILURE, NOW, action, after
@@ -68,11 +69,11 @@ _PATIENT = Policy(retries=2, backoff_base=1.0, backoff_factor=2.0)
     [
         (action(), Verdict(), Settle(Phase.SUCCEEDED)),
         (action(), Verdict(FAILURE), Settle(Phase.FAILED, FAILURE)),
-        (action(policy=_PATIENT), Verdict(FAILURE), Retry(FAILURE, after(1), ours=False)),
-        (action(policy=_PATIENT, user_failures=1), Verdict(FAILURE), Retry(FAILURE, after(2), ours=False)),
+        (action(policy=_PATIENT), Verdict(FAILURE), Retry(FAILURE, after(1))),
+        (action(policy=_PATIENT, user_failures=1), Verdict(FAILURE), Retry(FAILURE, after(2))),
         (action(policy=_PATIENT, user_failures=2), Verdict(FAILURE), Settle(Phase.FAILED, FAILURE)),
-        (action(policy=_PATIENT, user_failures=2), Verdict(_OURS, 3), Retry(_OURS, NOW, ours=True)),
-        (action(policy=_PATIENT, system_failures=2), Verdict(_OURS, 3), Retry(_OURS, NOW, ours=True)),
+        (action(policy=_PATIENT, user_failures=2), Verdict(_OURS, 3), Retry(_OURS, NOW, Budget.OURS)),
+        (action(policy=_PATIENT, system_failures=2), Verdict(_OURS, 3), Retry(_OURS, NOW, Budget.OURS)),
     ],
 )
 def test_conclude(tried: Action, verdict: Verdict, conclusion: Conclusion) -> None:

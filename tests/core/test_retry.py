@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from alula.core.action import Blame, Failure, Policy
-from alula.core.retry import delay, final, next_try
+from alula.core.launch import Amounts, MoreMemory, Resources
+from alula.core.retry import delay, final, next_try, raised
 from alula.core.verdict import Verdict
 
 from .builders import FAILURE, NOW, action, after
@@ -99,3 +100,36 @@ def test_many_failures_of_ours_get_a_name_of_their_own() -> None:
     assert (found.code, found.blame, found.recoverable) == ("MaxSystemFailuresExceeded", Blame.SYSTEM, False)
     assert "4 failures" in found.message
     assert "killed" in found.message
+
+
+_GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("more", "kills", "limits"),
+    [
+        (MoreMemory(), 1, (1, 1)),  # nobody asked for it
+        (MoreMemory(3), 0, (1, 1)),
+        (MoreMemory(3), 1, (2, 2)),
+        (MoreMemory(3), 3, (8, 8)),
+        (MoreMemory(3), 4, (8, 8)),  # no more than three times
+        (MoreMemory(3, cap=3 * _GIB), 2, (3, 3)),
+        (MoreMemory(3, cap=3 * _GIB), 3, (3, 3)),
+        (MoreMemory(3, cap=_GIB // 2), 1, (1, 1)),  # a cap takes nothing away
+        (MoreMemory(100, 999.0), 100, (2**32, 2**32)),
+    ],
+)
+def test_more_memory(more: MoreMemory, kills: int, limits: tuple[int, int]) -> None:
+    asked = Resources(Amounts(cpu=1, memory=_GIB), Amounts(cpu=2, memory=_GIB))
+    found = raised(asked, more, kills)
+    assert (found.requests.memory, found.limits.memory) == tuple(limit * _GIB for limit in limits)
+    assert (found.requests.cpu, found.limits.cpu) == (1, 2)
+
+
+def test_a_request_grows_with_its_limit() -> None:
+    asked = Resources(Amounts(memory=_GIB), Amounts(memory=4 * _GIB))
+    assert raised(asked, MoreMemory(1, 1.5), 1) == Resources(Amounts(memory=3 * _GIB // 2), Amounts(memory=6 * _GIB))
+
+
+def test_without_a_limit_there_is_nothing_to_raise() -> None:
+    assert raised(Resources(), MoreMemory(3), 2) == Resources()

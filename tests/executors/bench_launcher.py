@@ -26,9 +26,10 @@ from alula.executors.process.executor import ProcessExecutor
 from . import hello
 
 
-def cpu(pid: int) -> float:
+def cpu(pid: int, *, children: bool = False) -> float:
+    """Milliseconds; with those of the children that it has waited for, if asked."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11 : 15 if children else 13])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 class Storage:
@@ -87,11 +88,15 @@ async def measure(executor: ProcessExecutor, store: Storage, count: int, width: 
     link = executor._life._link
     assert link is not None
     launcher = int(link.process.pid)
-    (recorder,) = tree.children(launcher)
+    recorder, parent = (
+        next(pid for pid in tree.children(launcher) if word in Path(f"/proc/{pid}/cmdline").read_text())
+        for word in ("recorder import", "parent import")
+    )
     slots = asyncio.Semaphore(width)
     firsts: list[float] = []
     ends: list[float] = []
     children: list[float] = []
+    steps: dict[str, list[float]] = {}
 
     async def one(launch: Launch) -> None:
         async with slots:
@@ -106,20 +111,24 @@ async def measure(executor: ProcessExecutor, store: Storage, count: int, width: 
             firsts.extend(line.at.timestamp() * 1e3 - began for line in lines if line.text.startswith("hello"))
             end = json.loads((executor._home.attempt(launch.name) / records.END).read_text())
             children.append(end["cpu"] * 1e3)
+            for step, spent in end["timings_ns"].items():
+                steps.setdefault(step, []).append(spent / 1e6)
             await executor.release(launch.name)
 
     launches = [store.launch(f"n{width}.{number}") for number in range(count)]
-    before = cpu(launcher), cpu(recorder), time.process_time() * 1e3
+    before = cpu(launcher), cpu(parent, children=True), cpu(recorder), time.process_time() * 1e3
     began = time.perf_counter()
     await asyncio.gather(*map(one, launches))
     took = time.perf_counter() - began
-    after = cpu(launcher), cpu(recorder), time.process_time() * 1e3
+    after = cpu(launcher), cpu(parent, children=True), cpu(recorder), time.process_time() * 1e3
     own = [(b - a) / count for a, b in zip(before, after, strict=True)]
     print(
         f"concurrency {width}: {count / took:5.1f}/s  to user code {statistics.median(firsts):6.1f} ms"
         f" (min {min(firsts):.1f})  to end {statistics.median(ends):6.1f} ms (min {min(ends):.1f})   CPU ms: child"
-        f" {statistics.median(children):.1f}, launcher {own[0]:.1f}, recorder {own[1]:.1f}, server {own[2]:.1f}"
+        f" {statistics.median(children):.1f}, launcher {own[0]:.1f}, parent {own[1]:.1f}, recorder {own[2]:.1f},"
+        f" server {own[3]:.1f}"
     )
+    print("  ms: " + ", ".join(f"{step} {statistics.median(spent):.1f}" for step, spent in steps.items()))
 
 
 async def main(mode: str, kind: str, count: int, widths: list[int]) -> None:

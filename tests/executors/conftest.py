@@ -5,12 +5,15 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import pytest_asyncio
 
 from alula.core.launch import Launch, LogLine, Observation, Originator, Presence
+from alula.executors.base import Executor
 from alula.executors.process.executor import ProcessExecutor
+from alula.executors.process.reuse.executor import ReusingExecutor
 
 OVER = (Presence.EXITED, Presence.LOST)
 
@@ -18,7 +21,7 @@ OVER = (Presence.EXITED, Presence.LOST)
 class Bench:
     """An executor at work. Names are a test's own: ``suffix`` tells them from those of other tests."""
 
-    def __init__(self, executor: ProcessExecutor, home: Path, mode: str, suffix: str = "") -> None:
+    def __init__(self, executor: Executor, home: Path, mode: str, suffix: str = "") -> None:
         self.executor, self.home, self.mode, self.suffix = executor, home, mode, suffix
 
     async def submit(self, launch: Launch) -> None:
@@ -79,10 +82,15 @@ async def lone(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 @pytest_asyncio.fixture(params=["fork", "spawn"], scope="module", loop_scope="module")
 async def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    """An executor for all tests of a module."""
+    """An executor for all tests of a module. ``through``: one of attempts that share processes, which pass it on."""
     home = tmp_path_factory.mktemp("shared") / "home"
-    async with ProcessExecutor(home, mode=request.param) as executor:
-        yield Bench(executor, home, request.param)
+    mode: Literal["fork", "spawn"] = "spawn" if request.param == "spawn" else "fork"
+    async with ProcessExecutor(home, mode=mode) as processes:
+        if request.param != "through":
+            yield Bench(processes, home, mode)
+            return
+        async with ReusingExecutor(processes, home) as reusing:
+            yield Bench(reusing, home, mode)
 
 
 _numbers = itertools.count(1)

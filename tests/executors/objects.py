@@ -27,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         OBJECTS[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        OBJECTS[f"{self.path}.by"] = self.headers.get("Authorization", "").encode()
         self.answer(200, headers={"ETag": '"1"'})
 
     def do_HEAD(self) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from alula.core.launch import Originator
+from alula.core.launch import Launch, Originator
 from alula.executors.process import loglines
 from alula.executors.process.executor import ProcessExecutor
+from alula.executors.process.life import Habits
 from alula.executors.process.recorder import Log, tail_text
+from alula.executors.process.writer import Writer
 
 from .conftest import Bench
 
@@ -34,6 +36,7 @@ async def test_followed_by_many_and_left_early(bench: Bench) -> None:
     await bench.python("one", "print('a'); input() if 0 else None; import time; time.sleep(0.2); print('b')")
     assert await bench.printed("one", "a") == "a\n"  # leaves the log while it grows
     assert await asyncio.gather(*(bench.said("one") for _ in range(3))) == ["a\nb\n"] * 3
+    assert isinstance(bench.executor, ProcessExecutor)
     assert bench.executor._growth.names() == []
 
 
@@ -73,21 +76,67 @@ async def test_a_hundred_megabytes(bench: Bench) -> None:
         lines += sum(line.text.endswith("\n") for line in batch)
     assert size == 100 * 1000 * 1000
     assert lines == 1_000_000 + 2
+    assert len(list((bench.home / "logs").glob(f"big{bench.suffix}.log*"))) > 6, "it is kept in segments"
     for pid in _programs(bench):
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         assert int(status["VmHWM"].split()[0]) < 200_000  # kB; the launcher with the runtime is the largest
 
 
+async def test_a_line_of_a_hundred_megabytes(bench: Bench) -> None:
+    await bench.python("line", "import sys\nfor _ in range(100): sys.stdout.buffer.write(b'x' * 1_000_000)")
+    size = longest = 0
+    async for batch in bench.logs("line", follow=True):
+        lengths = [len(line.text) for line in batch if line.originator is Originator.USER]
+        size, longest = size + sum(lengths), max([longest, *lengths])
+    assert size == 100 * 1000 * 1000
+    assert longest <= loglines.PIECE
+    seen = await bench.observe("line")
+    assert seen is not None
+    assert seen.log_tail == "x" * 2048
+
+
+async def test_a_bar_is_seen_while_its_line_has_no_end(bench: Bench, tmp_path: Path) -> None:
+    """Carriage returns, as tqdm prints them."""
+    gate = tmp_path / "gate"
+    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    await bench.python(
+        "bar", f"import os, time\nos.write(2, '\\r 50%|█'.encode())\n{wait}\nos.write(2, b'\\r100%|\\n')"
+    )
+    assert await bench.printed("bar", "█") == "\r 50%|█"
+    gate.touch()
+    assert await bench.said("bar") == "\r 50%|█\r100%|\n"
+
+
+async def test_secrets_are_in_no_log(bench: Bench) -> None:
+    """Nor in anything else that is left of the attempt."""
+    token = "hunter2-hunter22"
+    code = (
+        "import os, sys, time\ntoken = os.environ['TOKEN']\nprint('all of it:', token)\n"
+        "for letter in token: os.write(1, letter.encode()); time.sleep(0.01)\n"
+        "os.write(2, (' and the beginning of it: ' + token[:9]).encode())"
+    )
+    name = f"one{bench.suffix}"
+    await bench.executor.submit(Launch(name, ("python", "-c", code), {"TOKEN": token}, secrets=(token,)))
+    assert await bench.said("one") == "all of it: ***\n*** and the beginning of it: hunter2-h"
+    seen = await bench.observe("one")
+    assert seen is not None
+    assert seen.log_tail == "all of it: ***\n*** and the beginning of it: hunter2-h"
+    left = [path for path in bench.home.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert left == []
+
+
 def _programs(bench: Bench) -> list[int]:
     from alula.executors.process import tree
 
+    assert isinstance(bench.executor, ProcessExecutor)
     link = bench.executor._life._link
     assert link is not None
+    assert link.process is not None
     return [link.process.pid, *tree.children(link.process.pid)]
 
 
 async def test_log_size_is_capped(tmp_path: Path) -> None:
-    async with ProcessExecutor(tmp_path, mode="spawn", log_cap=100_000) as executor:
+    async with ProcessExecutor(tmp_path, mode="spawn", habits=Habits(log_cap=100_000)) as executor:
         bench = Bench(executor, tmp_path, "spawn")
         await bench.python("one", "for i in range(20_000): print(i)\nprint('the last words')")
         seen = await bench.over("one")
@@ -95,20 +144,18 @@ async def test_log_size_is_capped(tmp_path: Path) -> None:
     assert os.path.getsize(tmp_path / "logs" / "one.log") < 101_000
     said = [line.text for line in lines if line.originator is Originator.USER]
     assert said == [f"{number}\n" for number in range(len(said))]
-    assert [line.text for line in lines if line.originator is Originator.SYSTEM][1:] == [
-        "log cut: it reached its size limit of 100000 bytes; what follows is dropped\n",
-        "exit code 0\n",
-    ]
+    _, cut, end = [line.text for line in lines if line.originator is Originator.SYSTEM]
+    assert cut == "log cut: it reached its size limit of 100000 bytes; what follows is dropped\n"
+    assert end.startswith("exit code 0; ")
     assert seen.log_tail.endswith("19999\nthe last words\n")
 
 
 async def test_a_full_disk_drops_output_and_does_no_more(tmp_path: Path) -> None:
-    full = os.open("/dev/full", os.O_WRONLY)
-    log = Log("one", tmp_path, full, -1, cap=1000)
+    (tmp_path / "one.log").symlink_to("/dev/full")
+    log = Log("one", tmp_path, Writer(tmp_path, "one"), -1, cap=1000)
     log.add(b"a line\n")
     log.add(b"another\n")
     log.say("exit code 0")
-    os.close(full)
     assert log.dropped == "log incomplete: No space left on device; what follows is dropped"
     assert tail_text(bytes(log.tail)) == "a line\nanother\n"
 

@@ -42,9 +42,15 @@ async def test_the_log_of_another_replica(tmp_path: Path) -> None:
         await said(shelf, "one")
 
 
-@pytest.mark.parametrize("name", ["unknown", "../../secret", ".hidden"])
-async def test_what_is_not_there(tmp_path: Path, name: str) -> None:
-    assert await said(Shelf(tmp_path, "executor"), name) == ""
+async def test_what_is_not_there(tmp_path: Path) -> None:
+    assert await said(Shelf(tmp_path, "executor"), "unknown") == ""
+    assert not await Shelf(tmp_path, "executor").forget_log("unknown")
+    with pytest.raises(NotFound):
+        await said(Shelf(tmp_path, "executor", shared=True), "unknown")
+
+
+@pytest.mark.parametrize("name", ["../../secret", ".hidden"])
+async def test_what_is_no_name(tmp_path: Path, name: str) -> None:
     assert not await Shelf(tmp_path, "executor").forget_log(name)
     with pytest.raises(NotFound):
-        await said(Shelf(tmp_path, "executor", shared=True), name)
+        await said(Shelf(tmp_path, "executor"), name)

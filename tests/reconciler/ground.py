@@ -43,6 +43,9 @@ class Process:
     def die(self, signal: int = 9) -> None:
         self.ground.see(self.launch.name, presence=Presence.EXITED, signal=signal, ended_at=_now())
 
+    def run_out_of_memory(self) -> None:
+        self.ground.see(self.launch.name, presence=Presence.EXITED, signal=9, out_of_memory=True, ended_at=_now())
+
     def vanish(self) -> None:
         self.ground.see(self.launch.name, presence=Presence.LOST)
 

@@ -9,6 +9,7 @@ from alula.core.action import Action, Attempt
 from alula.core.history import attempts
 from alula.core.ids import ROOT, ActionId
 from alula.core.phase import Phase
+from alula.reconciler.admission import Admission, Rules
 from alula.reconciler.loop import Reconciler
 from alula.reconciler.slots import Slots
 from alula.reconciler.step import Steps, Verbs
@@ -33,14 +34,15 @@ class Server:
         self.world = world
         self.ground = ground
         self.queues: dict[str, int] = {}
+        self.rules = Rules()
 
     def reconciler(self, capacity: int = 16, *, attempts: Any = None, executor: Any = None) -> Reconciler:
         """A new one, that knows nothing but the rows."""
         verbs, machine = attempts or self.world.attempts, executor or self.ground
         rows = Verbs(verbs, self.world.caching, self.world.artifacts)
-        steps = Steps(
-            rows, machine, self.world.blobs, Slots(capacity, self.queues), self.world.clock, {"SERVER": "here"}
-        )
+        slots = Slots(capacity, self.queues, self.rules.machine)
+        admission = Admission(verbs, slots, self.rules, self.world.clock)
+        steps = Steps(rows, machine, self.world.blobs, admission, self.world.clock, {"SERVER": "here"})
         return Reconciler(verbs, machine, self.world.changes, steps)
 
     @asynccontextmanager

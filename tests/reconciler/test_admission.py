@@ -3,12 +3,10 @@
 import asyncio
 
 from flyteidl2.task import run_pb2
-from hypothesis import given
-from hypothesis import strategies as st
 
-from alula.core.admission import Limit, limits
+from alula.core.admission import Ask, Limit, Shape, ask
+from alula.core.launch import Amounts
 from alula.core.phase import Phase
-from alula.reconciler.slots import Slots
 from tests.core.builders import action
 
 from .ground import Process, succeed
@@ -16,40 +14,17 @@ from .server import Server
 
 
 def test_which_limits_an_action_counts_against() -> None:
-    assert limits(action(), {"": 1}) == ()
-    assert limits(action(max_concurrency=3), {}) == (Limit("run flytesnacks/development/r1", 3),)
+    amounts = Amounts(cpu=1)
+    assert ask(action(), amounts, {"": 1}) == Ask(Shape(amounts))
+    assert ask(action(max_concurrency=3), amounts, {}) == Ask(Shape(amounts), 3)
     queued = action(queue="gpu")
-    assert limits(queued, {"cpu": 1}) == ()
-    everywhere = (Limit("queue flytesnacks/development/gpu", 2),)
-    assert limits(queued, {"gpu": 2}) == everywhere
-    assert limits(queued, {"gpu": 9, "flytesnacks/development/gpu": 2}) == everywhere
-    assert limits(queued, {"gpu": 9, "flytesnacks/staging/gpu": 2}) == (Limit(everywhere[0].name, 9),)
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.sampled_from("abc")), max_size=60))
-def test_no_limit_is_passed_and_no_place_stays_empty(story: list[tuple[int, bool, str]]) -> None:
-    slots, held, line = Slots(4), dict[int, str](), dict[int, str]()
-
-    def take(number: int, name: str) -> None:
-        if slots.take((1, str(number)), (Limit(name, 2),)):
-            held[number] = name
-            line.pop(number, None)
-        elif number not in held:
-            line[number] = name
-
-    for number, asks, name in story:
-        if asks:
-            take(number, held.get(number) or line.get(number) or name)
-        else:
-            held.pop(number, None)
-            line.pop(number, None)
-            for key in slots.free((1, str(number))):
-                take(int(key[1]), line[int(key[1])])
-        names = list(held.values())
-        assert len(held) <= 4
-        assert all(names.count(one) <= 2 for one in names)
-        if len(held) < 4:
-            assert all(names.count(waiting) == 2 for waiting in line.values())
+    assert ask(queued, amounts, {"cpu": 1}) == Ask(Shape(amounts))
+    everywhere = Limit("flytesnacks/development/gpu", 2)
+    assert ask(queued, amounts, {"gpu": 2}) == Ask(Shape(amounts, everywhere))
+    assert ask(queued, amounts, {"gpu": 9, "flytesnacks/development/gpu": 2}) == Ask(Shape(amounts, everywhere))
+    assert ask(queued, amounts, {"gpu": 9, "flytesnacks/staging/gpu": 2}) == Ask(
+        Shape(amounts, Limit(everywhere.name, 9))
+    )
 
 
 async def _most_at_once(server: Server, run_spec: run_pb2.RunSpec, wanted: int) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from alula.control.attempts import Attempts
-from alula.core.action import Event
+from alula.core.action import Event, Failure
+from alula.core.decide import Retry
 from alula.core.errors import Unavailable
 from alula.core.ids import ROOT
 from alula.core.lease import APPS, RUNS, SHARDS, Replica
@@ -110,7 +111,7 @@ async def test_who_was_silent_can_write_no_more(world: World) -> None:
         for write in (
             attempts.starting(child),
             attempts.moved(child, happened),
-            attempts.retry(child, [happened], world.clock(), ours=True),
+            attempts.retry(child, [happened], Retry(Failure("E", "it broke"), world.clock())),
             attempts.settle(child, [Event("child", 1, Phase.FAILED, 0, world.clock())]),
         ):
             with pytest.raises(Unavailable, match="another replica"):

@@ -430,7 +430,6 @@ async def test_a_new_server_takes_over_what_runs(server: Server) -> None:
     assert list(server.ground.started.values()) == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="places are counted from nothing: what runs already has none")
 async def test_a_new_server_counts_what_runs_already(server: Server) -> None:
     gate = asyncio.Event()
 

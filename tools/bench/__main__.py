@@ -184,7 +184,7 @@ def _starts(folder: Path) -> list[Figure]:
 def _work(folder: Path) -> list[Figure]:
     with _server(folder) as server:
         server.sdk("nothing", 1)  # warm
-        figures = [_hello(server), *_awaits(server), _traces(server), _fan(server)]
+        figures = [_hello(server), *_awaits(server), _traces(server), _fan(server), *_shared(server)]
         asyncio.run(_occupy(server.port))
         return [*figures, *asyncio.run(_create(server.port)), asyncio.run(_watch(server.port))]
 
@@ -225,6 +225,19 @@ def _fan(server: Server) -> Figure:
     seconds = statistics.median(float(str(r["output"])) for r in server.sdk("fan", SIZE, repeats=1))
     rate = SIZE / seconds
     return Figure(f"fan-out of {SIZE}, children per second", f"{rate:.1f}/s", ">= 35/s", rate >= 35, 1 / rate)
+
+
+def _shared(server: Server) -> list[Figure]:
+    """Through reusable workers, which the first of these starts."""
+    server.sdk("awaits_shared", 10)
+    p50, p99 = _percentiles(sorted(server.sdk("awaits_shared", 200)[0]["output"]))  # type: ignore[call-overload]
+    seconds = float(str(server.sdk("fans_shared", SIZE)[0]["output"]))
+    rate = SIZE / seconds
+    return [
+        Figure("await child(), reusable worker, p50", _text(p50), "<= 10 ms", p50 <= 0.01, p50),
+        Figure("await child(), reusable worker, p99", _text(p99), "", True, p99),
+        Figure(f"fan-out of {SIZE}, reusable workers", f"{rate:.1f}/s", ">= 500/s", rate >= 500, 1 / rate),
+    ]
 
 
 def _creation(number: int, code: str = "pass") -> pb.CreateRunRequest:

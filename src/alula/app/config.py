@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Interval, MinLen
 from alula.base.settings import Secret, Settings
 from alula.blobs.uri import check_bucket
 from alula.core.errors import Invalid
+from alula.core.quantity import parse
 from alula.storage import address
 
 if TYPE_CHECKING:
@@ -77,6 +78,15 @@ def check(settings: Settings) -> Iterator[str]:
             yield f"{name}: {url!r} is no URL: it starts with http:// or https://"
     if server.name and not server.name.replace("-", "a").replace(".", "a").isalnum():
         yield "server.name: use letters, digits, dots and hyphens"
+    for name, amount in (
+        ("executor.memory", settings.executor.memory),
+        ("executor.disk", settings.executor.disk),
+        ("executor.more_memory.cap", settings.executor.more_memory.cap),
+    ):
+        try:
+            parse(amount or "0")
+        except Invalid as error:
+            yield f"{name}: {error}"
     yield from _check_stores(settings)
 
 

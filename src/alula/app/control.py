@@ -105,7 +105,7 @@ def build_control(
         cache=cache,
         caching=Caching(database, cache, clock),
         retention=Retention(database, blobs, cache, logs.forget_log, _ages(settings), clock),
-        images=Images(here.python, here.sdk),
+        images=Images(here.python, here.sdk, blobs, tasks, projects),
         states=States(database, clock),
         apps=Apps(database, changes, projects, clock, settings.user),
         serving=Serving(database, changes, clock, secrets),

@@ -2,19 +2,17 @@
 
 import asyncio
 import errno
-import fcntl
 import gc
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
+from alula.app.lock import locked
 from alula.app.serve import serve
 from alula.app.stores import address, opened
 from alula.base.settings import Settings
 from alula.core.errors import Conflict, Unavailable
+from alula.executors.process import isolation
 from alula.storage.address import SqliteFile
 
 _YOUNG = 10_000  # new objects until the collector looks at them; Python's own 700 is for smaller programs
@@ -37,7 +35,7 @@ def run(settings: Settings, say: Say) -> None:
         raise Unavailable(
             f"{home} cannot be used ({error.strerror}): name another with --home, or server.home"
         ) from None
-    with _locked(settings.private if settings.shared else home):
+    with locked(settings.private if settings.shared else home):
         listeners = [listener for text in settings.server.listen for listener in listen(text)]
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(settings, listeners, say))
@@ -50,6 +48,8 @@ async def check(settings: Settings) -> list[str]:
         DomainError: something cannot be used.
     """
     server, where = settings.server, address(settings)
+    if settings.executor.isolation == "namespaces":
+        await asyncio.to_thread(isolation.check)
     told = [
         f"roles: {', '.join(server.roles)}",
         f"listens on: {', '.join(server.listen) or 'nothing'}",
@@ -95,23 +95,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Hold the home for as long as this process lives; the system lets go of it, however the process ends."""
-    with (home / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            advice = "stop that, or name another folder with --home (in a file: server.home, or server.name)"
-            raise Conflict(f"{home} is in use by {holder}: {advice}") from None
-        file.truncate(0)
-        file.write(f"alula, process {os.getpid()}")
-        file.flush()
-        yield
 
 
 def listen(text: str) -> Iterator[socket.socket]:

@@ -1,7 +1,6 @@
 """Start what a server is made of, as far as its roles ask for it, and run it until it is told to stop."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,28 +14,36 @@ from alula.api.door import Guard, Plain
 from alula.api.metrics import PATH as METRICS
 from alula.api.metrics import Metrics
 from alula.api.objects import ObjectsDoor
+from alula.api.usage import PREFIX as USAGE
+from alula.api.usage import UsageDoor
+from alula.app.admission import admission_rules
 from alula.app.control import Control, build_control
+from alula.app.executor import environments, executing
 from alula.app.keys import signer, surroundings
 from alula.app.replica import absent, app_loop, led, member
 from alula.app.services import application
-from alula.app.stores import Stores, opened, reader
+from alula.app.stores import Stores, opened
 from alula.app.telling import callbacks, outbox
 from alula.base.clock import steady_clock, system_clock
 from alula.base.settings import Settings
 from alula.base.telemetry import Telemetry
 from alula.control.app_logs import AppLogs
+from alula.control.archive import Archive
 from alula.control.attempts import Attempts
 from alula.control.traffic import Traffic
+from alula.control.usage import Usages
 from alula.core import callback
 from alula.core.errors import AlreadyExists, NotFound
 from alula.core.lease import APPS, RETENTION
 from alula.core.project import Project
 from alula.executors.base import Executor
-from alula.executors.container.executor import ContainerExecutor
 from alula.executors.process.apps import AppProcesses
-from alula.executors.process.environment import default_image
-from alula.executors.process.executor import ProcessExecutor
+from alula.executors.process.records import Home
+from alula.executors.process.segments import Segments
 from alula.executors.process.shelf import Shelf
+from alula.executors.process.usage import Usages as Measurements
+from alula.reconciler.admission import Admission
+from alula.reconciler.archive import Archiver
 from alula.reconciler.lease import ALONE, Alone, Leases, singly
 from alula.reconciler.loop import Reconciler
 from alula.reconciler.slots import Slots
@@ -48,6 +55,8 @@ from alula.rpc.server import Server
 from alula.scheduler.loop import Scheduler
 from alula.storage.changes import Changes, everything
 from alula.wire.apps import Place
+
+_MIB = 1024 * 1024
 
 Loop = Callable[[], Awaitable[None]]
 
@@ -93,19 +102,15 @@ async def _built(settings: Settings) -> AsyncIterator[Parts]:
         if settings.shared:  # left last: until its attempts are ended, nobody else begins them again
             me = Leases(stores.database, stores.changes, member(settings), steady_clock)
             holding = await stack.enter_async_context(me)
-        executor: ContainerExecutor | None = None
+        images = await stack.enter_async_context(environments(settings, stores.blobs))
+        executor: Executor | None = None
         processes: AppProcesses | None = None
         if "reconciler" in roles:
-            mode, fetch = settings.executor.mode, reader(stores.blobs)
-            processes_ = ProcessExecutor(settings.private / "executor", mode=mode, fetch=fetch)
-            await stack.enter_async_context(processes_)
-            executor = ContainerExecutor(
-                processes_, settings.executor.containers, str(settings.private.resolve()), default_image, os.environ
-            )
-            await stack.enter_async_context(executor)
+            executor = await stack.enter_async_context(executing(settings, stores, images))
         if "apps" in roles:
-            processes = await stack.enter_async_context(AppProcesses(settings.private / "apps"))
-        logs = Shelf(settings.home, "executor", executor, shared=settings.shared)
+            processes = await stack.enter_async_context(AppProcesses(settings.private / "apps", images))
+        archive = Archive(stores.blobs)
+        logs = Shelf(settings.home, "executor", executor, shared=settings.shared, archive=archive)
         control = build_control(settings, stores.database, stores.changes, stores.blobs, logs, stores.cipher)
         await _seed(settings, control)
         yield Parts(settings, stores, holding, control, executor, processes, Traffic(), Telemetry())
@@ -119,6 +124,8 @@ def _loops(parts: Parts) -> Sequence[Loop]:
     reconciler = _reconciler(parts) if parts.executor is not None else None
     if reconciler is not None:
         loops.append(reconciler.run)
+        logs, size = Segments(Home(settings.private / "executor")), settings.executor.logs_size * _MIB
+        loops.append(Archiver(logs, Archive(stores.blobs), stores.changes, size).run)
     if isinstance(holding, Leases):
         loops.append(partial(holding.run, tuple if reconciler is None else reconciler.busy))
     if "scheduler" in roles:
@@ -140,11 +147,13 @@ def _reconciler(parts: Parts) -> Reconciler:
     fence = holding.fence if isinstance(holding, Leases) else None
     attempts = Attempts(stores.database, system_clock, control.secrets, fence)
     verbs = Verbs(attempts, control.caching, control.artifacts)
-    slots = Slots(settings.executor.slots, settings.queues)
+    rules = admission_rules(settings)
+    slots = Slots(settings.executor.slots, settings.queues, rules.machine)
     parts.telemetry.watch("alula_attempts_running", "Attempts that have a place.", slots.taken)
     parts.telemetry.watch("alula_attempts_waiting", "Attempts that wait for a place.", slots.waiting)
     around = surroundings(settings, stores.keys)
-    steps = Steps(verbs, parts.executor, stores.blobs, slots, system_clock, around)
+    admission = Admission(attempts, slots, rules, system_clock)
+    steps = Steps(verbs, parts.executor, stores.blobs, admission, system_clock, around)
     return Reconciler(attempts, parts.executor, stores.changes, steps, holding)
 
 
@@ -165,6 +174,7 @@ def _server(parts: Parts, listeners: list[socket.socket]) -> Server:
     doors: dict[str, Asgi] = {
         DELETIONS: Deletions(control.retention),
         METRICS: Metrics(parts.telemetry),
+        USAGE: UsageDoor(Usages(control.actions, Measurements(settings.home, "executor"))),
         callback.PATH: callbacks(control.conditions, secret),
     }
     plain = Plain(objects, stores.check, doors)
@@ -202,6 +212,7 @@ async def _count(changes: Changes, telemetry: Telemetry) -> None:
 
 async def _seed(settings: Settings, control: Control) -> None:
     await control.domains.seed(settings.projects.domains)
+    await control.images.prepare()
     name = settings.projects.default
     try:
         await control.projects.get(name)

@@ -144,6 +144,18 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoreMemory:
+    """What follows when an attempt runs out of the memory that its task asked for. These tries cost no retries.
+
+    A task, a run or a project says otherwise by the environment variable ALULA_MORE_MEMORY="times=3 factor=2 cap=8Gi".
+    """
+
+    times: Annotated[int, Interval(ge=0, le=100), "How often it is tried again with more."] = 0
+    factor: Annotated[float, Gt(1), "How much more, each time."] = 2.0
+    cap: Annotated[str, "The most that it gets, as 8Gi; empty: whatever the factor makes."] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
     """How tasks run: as processes of this machine."""
 
@@ -152,11 +164,47 @@ class Executor:
         Literal["fork", "spawn"], "fork starts tasks from a process that has the SDK loaded; spawn starts each cold."
     ] = "fork"
     endpoint: Annotated[str, "The URL at which tasks reach an api; empty: this process's own."] = ""
+    cpus: Annotated[
+        float | None, Gt(0), "How many CPUs tasks share that ask for some; without: those of the machine."
+    ] = None
+    memory: Annotated[str, "How much memory, as 16Gi; empty: that of the machine."] = ""
+    disk: Annotated[str, "How much disk, as 100Gi; empty: what is free at the start."] = ""
+    gpus: Annotated[
+        tuple[str, ...] | None, "Which GPUs, by UUID or number; without: those that nvidia-smi lists."
+    ] = None
+    strict: Annotated[
+        bool, "Refuse tasks that ask for more CPU, memory or disk than there is, and not only run them alone."
+    ] = False
+    isolation: Annotated[
+        Literal["process", "namespaces"],
+        "How far tasks are kept apart from this machine: process is a process group with folders and variables of its "
+        "own; namespaces (bubblewrap) also makes files read-only, hides /tmp, the user's home and this server's, and "
+        "shows no other processes. The network is shared; tasks start cold.",
+    ] = "process"
     containers: Annotated[
         Literal["auto", "off", "docker", "podman"],
         "The engine for raw container tasks and for images that are no environments of alula; auto: docker or podman, "
         "if one answers. Without an engine they run in the local environment, and say so.",
     ] = "auto"
+    environments_size: Annotated[
+        int, Ge(0), "GiB that environments of images may take on this machine; the least recently used ones go first."
+    ] = 20
+    build_apt: Annotated[
+        bool, "Let images install apt packages that this machine lacks, for the whole machine; the server has to be root."
+    ] = False
+    build_commands: Annotated[bool, "Let images run their shell commands on this machine, as the server's user."] = (
+        False
+    )
+    log_limit: Annotated[
+        int, Ge(1), "MiB of one attempt's log; what it prints after that is dropped, and the log says so."
+    ] = 256
+    logs_size: Annotated[
+        int,
+        Ge(0),
+        "MiB of logs of ended attempts that stay on this machine once they are archived in the object store; those "
+        "that nobody has read for the longest time go first.",
+    ] = 1024
+    more_memory: MoreMemory = MoreMemory()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import click
 
 from alula import __version__
 from alula.cli.delete import delete
+from alula.cli.down import down
 from alula.cli.migrate import migrate
 from alula.cli.serve import serve
 
@@ -46,5 +47,6 @@ def up(home: Path, port: int | None, verbose: bool) -> None:
 
 
 main.add_command(delete)
+main.add_command(down)
 main.add_command(migrate)
 main.add_command(serve)

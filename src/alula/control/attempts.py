@@ -7,23 +7,31 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from alula.base.clock import Clock
 from alula.control import cascade, reports
 from alula.control.secrets import Secrets
-from alula.core.action import Action, CacheStatus, Event, Unfinished
+from alula.control.settings import applied
+from alula.core.action import Action, CacheStatus, Event, Note, Unfinished
 from alula.core.cache import Entry
+from alula.core.decide import Retry
 from alula.core.errors import NotFound
 from alula.core.ids import ActionId, RunId
+from alula.core.launch import Resources
 from alula.core.phase import Phase
 from alula.core.progress import Progress
+from alula.core.retry import Budget
 from alula.core.run import Run
+from alula.core.scope import Scope
+from alula.core.verdict import OUT_OF_MEMORY
 from alula.storage import actions as store
 from alula.storage import runs, specs
 from alula.storage.database import Database, Tx
 from alula.wire.actions import output_prefix
-from alula.wire.launches import secret_keys
+from alula.wire.launches import resources, secret_keys
 
+_ASKED = 4096  # tasks of runs of which is remembered what they ask for
 _PAGE = 200  # actions of the queue read at a time: a few milliseconds
 
 Fence = Callable[[Tx, int], Awaitable[None]]  # refuses a write for a run that is another replica's
@@ -37,6 +45,7 @@ class Attempts:
         self._clock = clock
         self._secrets = secrets
         self._fence = fence
+        self._asked: dict[tuple[int, bytes], Resources] = {}
 
     async def queue(self, shards: Collection[int] | None = None) -> list[Unfinished]:
         """Every task action that has not ended. It is read piece by piece, with turns for others in between.
@@ -72,6 +81,37 @@ class Attempts:
         run, spec = await self._database.read(read)
         keys = secret_keys(run, spec)
         return run, spec, await self._secrets.resolve(run.id.project, run.id.domain, keys)
+
+    async def asked(self, action: Action) -> Resources:
+        """What the attempts of an action ask of the machine, by its task, its run, and the settings of its project.
+
+        Raises:
+            LaunchRefused: its task describes nothing that can be started.
+        """
+        key = (action.run_key, action.spec)
+        if key not in self._asked:
+
+            async def read(tx: Tx) -> tuple[Run, bytes, Mapping[str, Any]]:
+                run = await runs.get(tx, action.run_key)
+                assert run is not None, "an action belongs to a run that exists"
+                scope = Scope(run.id.domain, run.id.project)
+                return run, await specs.get(tx, action.spec), await applied(tx, scope)
+
+            run, spec, settings = await self._database.read(read)
+            if len(self._asked) >= _ASKED:
+                self._asked.clear()
+            mirror = bool(settings.get("task_resource.mirror_limits_request"))
+            self._asked[key] = resources(run, spec, mirror=mirror)
+        return self._asked[key]
+
+    async def kills(self, action: Action) -> int:
+        """How many attempts of an action ran out of memory."""
+        events = await self._database.read(lambda tx: store.events(tx, action.run_key, action.id.name))
+        return len({event.attempt for event in events if event.failure and event.failure.code == OUT_OF_MEMORY})
+
+    async def has_children(self, action: Action) -> bool:
+        """Whether an action has called others."""
+        return bool(await self._database.read(lambda tx: store.parents(tx, action.run_key, [action.id.name])))
 
     async def starting(self, action: Action) -> Action:
         """The attempt is about to be started. One of several reconcilers writes that down before: who takes the run
@@ -109,8 +149,8 @@ class Attempts:
         )
         return await self.settle(replace(action, output_uri=entry.uri), [told])
 
-    async def retry(self, action: Action, happened: Sequence[Event], not_before: datetime, *, ours: bool) -> Action:
-        """The attempt failed, as the last of ``happened`` says; the next one waits until ``not_before``."""
+    async def retry(self, action: Action, happened: Sequence[Event], again: Retry) -> Action:
+        """The attempt failed, as the last of ``happened`` says; the next one waits for its time."""
         now = self._clock()
         attempt = action.attempt + 1
         queued = replace(
@@ -119,14 +159,15 @@ class Attempts:
             attempt=attempt,
             queued_at=now,
             started_at=None,
-            not_before=not_before if not_before > now else None,
-            user_failures=action.user_failures + (not ours),
-            system_failures=action.system_failures + ours,
+            not_before=again.not_before if again.not_before > now else None,
+            user_failures=action.user_failures + (again.budget is Budget.TASK),
+            system_failures=action.system_failures + (again.budget is Budget.OURS),
             logged=False,
             cache_status=CacheStatus.DISABLED,
             output_uri=output_prefix(action.base_uri, action.id.name, attempt),
         )
-        events = [*happened, Event(action.id.name, attempt, Phase.QUEUED, 0, now)]
+        notes = (Note(now, again.note),) if again.note else ()
+        events = [*happened, Event(action.id.name, attempt, Phase.QUEUED, 0, now, notes=notes)]
         return await self._advance(action, queued, events, now)
 
     async def settle(self, action: Action, happened: Sequence[Event]) -> Action:

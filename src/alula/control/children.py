@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from alula.control import recovery
 from alula.core.action import Action, CacheStatus, Event, Kind, NewAction
-from alula.core.errors import Aborted, DomainError, NotFound
+from alula.core.errors import Aborted, Conflict, DomainError, NotFound
 from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.phase import UNSUCCESSFUL
 from alula.storage import actions as store
@@ -41,7 +41,7 @@ async def accept(tx: Tx, asked: Sequence[Asked], now: datetime) -> list[DomainEr
         try:
             await intake.take(one)
             told.append(None)
-        except (NotFound, Aborted) as error:
+        except (NotFound, Aborted, Conflict) as error:
             told.append(error)
     await intake.write()
     return told
@@ -69,6 +69,7 @@ class _Intake:
         Raises:
             NotFound: there is no such run or parent.
             Aborted: the parent has ended.
+            Conflict: the parent runs elsewhere: what it calls is not this server's to run.
         """
         parent = await self._parent(asked)
         if asked.id in self._taken:  # asked for twice
@@ -78,6 +79,8 @@ class _Intake:
             await _adopt(self._tx, known, parent, self._now)
         elif parent.phase.terminal:
             raise Aborted(f"action {parent.id} has ended ({parent.phase.name}): it takes no more children")
+        elif not parent.hosted and asked.new.kind is Kind.TASK:
+            raise Conflict(f"action {parent.id} runs elsewhere and is only recorded here: record its children, too")
         elif known is not None:
             await _again(self._tx, known, parent, asked.new, self._now)
         else:

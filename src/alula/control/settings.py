@@ -110,8 +110,7 @@ class ScopedSettings:
             Conflict: the project is archived.
         """
         await self.projects.require(project, domain)
-        found = await self.database.read(lambda tx: store.chain(tx, Scope(domain, project)))
-        return values(_resolved(tuple(found)))
+        return await self.database.read(lambda tx: applied(tx, Scope(domain, project)))
 
     async def complete(self, asked: Creation) -> Creation:
         """A request for a run with all that it leaves open.
@@ -121,6 +120,11 @@ class ScopedSettings:
             Conflict: the project is archived.
         """
         return complete(asked, await self.values(asked.project, asked.domain))
+
+
+async def applied(tx: Tx, scope: Scope) -> dict[str, Any]:
+    """What applies in a scope, whether or not there is such a one: path to value."""
+    return values(_resolved(tuple(await store.chain(tx, scope))))
 
 
 @lru_cache(maxsize=256)  # runs are many, settings few

@@ -7,7 +7,7 @@ from alula.core.action import Action, CacheStatus, Failure
 from alula.core.expiry import next_expiry
 from alula.core.launch import Observation, Presence
 from alula.core.phase import Phase
-from alula.core.retry import final, next_try
+from alula.core.retry import Budget, final, next_try
 from alula.core.verdict import Verdict
 
 
@@ -35,11 +35,12 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Record that the attempt failed, and queue the next one."""
+    """Record that the attempt failed, and queue the next one; ``note`` is to be told of that."""
 
     failure: Failure
     not_before: datetime
-    ours: bool
+    budget: Budget = Budget.TASK
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,11 @@ def conclude(action: Action, verdict: Verdict, now: datetime) -> Conclusion:
         return Settle(Phase.SUCCEEDED)
     again = next_try(action, verdict, now)
     if again is not None:
-        return Retry(failure, again, ours=verdict.forgiven > 0)
+        return Retry(failure, again, Budget.OURS if verdict.forgiven else Budget.TASK)
     return Settle(Phase.FAILED, final(action, verdict))
 
 
 def conclude_expired(action: Action, failure: Failure, now: datetime) -> Conclusion:
     """What a limit that was reached means for an action whose attempt had not written its result."""
     again = next_try(action, Verdict(failure), now)
-    return Settle(Phase.TIMED_OUT, failure) if again is None else Retry(failure, again, ours=False)
+    return Settle(Phase.TIMED_OUT, failure) if again is None else Retry(failure, again)

@@ -29,12 +29,30 @@ class Amounts:
 
 
 @dataclass(frozen=True, slots=True)
+class MoreMemory:
+    """What follows when an attempt runs out of memory: up to ``times`` times it is tried with ``factor`` times as much.
+
+    ``cap`` in bytes: never with more than that; 0: no cap.
+    """
+
+    times: int = 0
+    factor: float = 2.0
+    cap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
-    """What an attempt asks for, and what it may not exceed. ``shared_memory`` in bytes: what it may put in /dev/shm."""
+    """What an attempt asks for, and what it may not exceed. ``shared_memory`` in bytes: what it may put in /dev/shm.
+
+    ``accelerator`` is the kind of device that it needs, if it is no GPU. ``more``: when its memory did not suffice;
+    ``None``: as the server has it.
+    """
 
     requests: Amounts = Amounts()
     limits: Amounts = Amounts()
     shared_memory: int = 0
+    accelerator: str = ""
+    more: MoreMemory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +113,7 @@ class Launch:
     entry: int = 0  # how many words of the command take the place of an image's own entry point
     staging: Staging | None = None
     notes: tuple[str, ...] = ()  # what is to be told of it beside what its executor says
+    devices: tuple[str, ...] = ()  # the GPUs that are its own while it exists
 
 
 class Presence(StrEnum):
@@ -115,9 +134,13 @@ class Observation:
     ended_at: datetime | None = None
     exit_code: int | None = None  # 0..255; None while it runs, or when a signal ended it
     signal: int | None = None  # the signal that ended it
-    out_of_memory: bool = False
+    out_of_memory: bool = False  # a process of it, its main one or another, was killed for lack of memory
     log_tail: str = ""  # the last lines of the log (at most 80 lines, 2048 bytes), once ended
     notes: tuple[str, ...] = ()  # for the attempt's cluster events: which environment was used, and why
+    timings: Mapping[str, float] = field(default_factory=dict)  # once ended: the seconds of its steps, all of its time
+    refused: str = ""  # why it was accepted, and could not be started after all
+    devices: tuple[str, ...] = ()  # the GPUs that it was given
+    exceeded: str = ""  # why it was ended by its executor: it took more of the disk than its limit
 
 
 class Originator(StrEnum):

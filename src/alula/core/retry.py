@@ -1,11 +1,23 @@
 """When a failed attempt is tried again."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import Enum
 
 from alula.core.action import Action, Blame, Failure, Policy
+from alula.core.launch import MoreMemory, Resources
 from alula.core.verdict import Verdict
 
 _LONGEST = 365 * 86400.0  # seconds
+_MOST_MEMORY = 2**62  # bytes
+
+
+class Budget(Enum):
+    """What a retry is taken from."""
+
+    TASK = "the retries that the task allows"
+    OURS = "what is forgiven of failures that are not the task's own"
+    MEMORY = "the tries with more memory"
 
 
 def delay(policy: Policy, retry: int) -> timedelta:
@@ -32,6 +44,22 @@ def next_try(action: Action, verdict: Verdict, now: datetime) -> datetime | None
     if action.user_failures >= action.policy.retries:
         return None
     return now + delay(action.policy, action.user_failures)
+
+
+def raised(asked: Resources, more: MoreMemory, kills: int) -> Resources:
+    """What an attempt gets after ``kills`` others ran out of memory: its limit, and in proportion what is requested.
+
+    Never less than was asked for; without a limit there is nothing to raise.
+    """
+    limit = asked.limits.memory
+    most = max(limit, more.cap or _MOST_MEMORY)
+    grown = limit
+    for _ in range(min(kills, more.times)):
+        grown = int(min(grown * more.factor, most))
+    if grown <= limit:
+        return asked
+    request = asked.requests.memory * grown // limit
+    return replace(asked, requests=replace(asked.requests, memory=request), limits=replace(asked.limits, memory=grown))
 
 
 def final(action: Action, verdict: Verdict) -> Failure | None:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from alula.core.action import Blame, Failure
 from alula.core.launch import Observation, Presence
 
+OUT_OF_MEMORY = "OOMKilled"  # the SDK makes an OOMError of every code that has OOM in it
+
+TOO_MUCH_DISK = "EphemeralStorageExceeded"
+
 _SIGKILL = 9
 _KILLED = 3  # something kills it from outside, and may do so again: upstream's budget
 _LOST = 20  # mostly this server was restarted: its users' work is not to fail by that
@@ -35,17 +39,22 @@ class Verdict:
 def judge(seen: Observation, written: Written, *, expects_outputs: bool) -> Verdict:
     """Decide how an attempt that is over ended.
 
-    An error document decides before all else: a0 exits 0 after one. Outputs are the last thing an attempt writes, and
-    only it writes there: once they exist, a death by signal or one that nobody saw came after its work was done.
+    An error document decides before all else: a0 exits 0 after one. But if the kernel killed a process of the task's
+    for lack of memory, that is the reason of what the task says. Outputs are the last thing an attempt writes, and only
+    it writes there: once they exist, a death by signal or one that nobody saw came after its work was done.
     """
     if written.error is not None:
-        return Verdict(written.error)
+        return Verdict(_caused(written.error, seen))
     if written.outputs and (seen.presence is Presence.LOST or seen.signal is not None):
         return Verdict()
+    if seen.refused:
+        return Verdict(Failure("ImageBuildError", seen.refused, Blame.USER, recoverable=False))
     if seen.presence is Presence.LOST:
         return _interrupted("the process is gone and nobody saw how it ended", seen, _LOST)
-    if seen.out_of_memory:
-        return Verdict(Failure("OOMKilled", _explain("the process ran out of memory", seen), Blame.USER))
+    if seen.exceeded and seen.signal is not None:
+        return Verdict(Failure(TOO_MUCH_DISK, _explain(seen.exceeded, seen), Blame.USER))
+    if seen.out_of_memory and (seen.signal is not None or seen.exit_code or (expects_outputs and not written.outputs)):
+        return Verdict(Failure(OUT_OF_MEMORY, _explain("the process ran out of memory", seen), Blame.USER))
     if seen.signal == _SIGKILL or seen.exit_code in (137, 247):
         return _interrupted("the process was killed", seen)
     if seen.signal is not None:
@@ -61,6 +70,14 @@ def judge(seen: Observation, written: Written, *, expects_outputs: bool) -> Verd
 
 def _interrupted(what: str, seen: Observation, forgiven: int = _KILLED) -> Verdict:
     return Verdict(Failure("Interrupted", _explain(what, seen), Blame.SYSTEM), forgiven)
+
+
+def _caused(error: Failure, seen: Observation) -> Failure:
+    """What a task says of its failure, unless that is what came of a process of it that ran out of memory."""
+    if not seen.out_of_memory or seen.signal is not None:
+        return error
+    text = f"a process of the task ran out of memory; the task said: {error.code}: {error.message}"
+    return Failure(OUT_OF_MEMORY, text, Blame.USER, recoverable=error.recoverable)
 
 
 def _explain(what: str, seen: Observation) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from alula.core.launch import Launch, LogLine, Observation
+from alula.core.launch import Launch, LogLine, Observation, Segment
+from alula.core.usage import Usage
 
 
 class Logs(Protocol):
@@ -14,6 +15,46 @@ class Logs(Protocol):
 
         The log outlives the process and the release. Ends at once for an unknown name.
         """
+        ...
+
+
+class Archivable(Protocol):
+    """Logs that are to be archived, piece by piece. Synchronous: it reads and writes a disk, from any thread."""
+
+    def finished(self) -> list[Segment]:
+        """What is to be archived; the segments of one log in their order."""
+        ...
+
+    def read(self, segment: Segment) -> bytes | None:
+        """Its bytes; ``None``: the log was removed meanwhile."""
+        ...
+
+    def archived(self, segment: Segment) -> bool:
+        """The archive has it: what is here is a copy from now on. False: the log was removed meanwhile."""
+        ...
+
+    def shrink(self, size: int) -> int:
+        """Remove copies of ended attempts' logs until at most ``size`` bytes are left; how many bytes went."""
+        ...
+
+
+class Archive(Protocol):
+    """Where segments are kept for ever, or until their log is removed."""
+
+    async def get(self, name: str, number: int) -> tuple[bytes, bool] | None:
+        """A segment's bytes, and whether it is the last; ``None``: it is not (yet) there."""
+        ...
+
+    async def forget(self, name: str) -> bool:
+        """Remove all of a log; whether there was any."""
+        ...
+
+
+class Measured(Protocol):
+    """Where it is found what attempts used."""
+
+    async def usage(self, name: str) -> Usage | None:
+        """What an attempt has used, also while it runs; as long as there is its log. ``None``: it was not measured."""
         ...
 
 

@@ -1,10 +1,29 @@
-"""What an attempt left in its output prefix."""
+"""What attempts left in their output prefixes."""
 
 from alula.blobs.store import Blobs
 from alula.core.action import Action, Failure
 from alula.core.errors import Exhausted, Invalid, NotFound
 from alula.core.verdict import Written
-from alula.wire.actions import written_error
+from alula.wire.actions import output_prefix, written_error
+from alula.wire.launches import CHECKPOINT
+
+
+_LOOKS = 20  # attempts
+
+
+async def checkpoint(blobs: Blobs, action: Action) -> int:
+    """The attempt whose checkpoint the current one goes on from; 0: there was none before it.
+
+    The last one that left a checkpoint: one that was interrupted before it could does not take that away.
+    """
+    last = action.attempt - 1
+    for attempt in range(last, max(0, last - _LOOKS), -1) if last > 1 else ():
+        try:
+            if await blobs.exists(f"{output_prefix(action.base_uri, action.id.name, attempt)}/{CHECKPOINT}"):
+                return attempt
+        except Invalid:  # kept elsewhere
+            break
+    return last
 
 
 async def harvest(blobs: Blobs, action: Action) -> Written:

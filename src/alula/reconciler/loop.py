@@ -40,6 +40,7 @@ class Reconciler:
         self._holding = holding
         self._hints = Hints()
         self._look = asyncio.Event()  # what changed is not known: look at everything now
+        self._counted = asyncio.Event()  # what runs already has its places: others may be handed out
 
     def busy(self) -> Iterator[int]:
         """The runs that have work under way here."""
@@ -57,6 +58,7 @@ class Reconciler:
                 tasks.create_task(self._work(hints))
 
     async def _work(self, hints: Hints) -> None:
+        await self._counted.wait()
         while True:
             async with hints.next() as key:
                 if not self._holding.has(key[0]):
@@ -101,6 +103,7 @@ class Reconciler:
                 await self._sweep(hints)
             except Exception:
                 _log.exception("the sweep failed; trying again")
+            self._counted.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK):
                     await self._look.wait()
@@ -115,7 +118,9 @@ class Reconciler:
             wanted[attempt_name(action.id, action.attempt)] = (action.run_key, action.id.name)
             if count % _TURN == 0:
                 await asyncio.sleep(0)
-        self._steps.names.update((name, wanted[name]) for name in existing if name in wanted)
+        ours = {name: wanted[name] for name in existing if name in wanted}
+        self._steps.names.update(ours)
+        await self._steps.count(ours)
         hints.add(key for key in wanted.values() if not self._steps.waits(key))
         async with asyncio.TaskGroup() as tasks:
             for name in existing:

@@ -10,7 +10,6 @@ from alula.control.artifacts import Artifacts
 from alula.control.attempts import Attempts
 from alula.control.caching import Busy, Caching, Hit, Miss
 from alula.core.action import Action, Blame, Event, Failure, Kind, Note
-from alula.core.admission import limits
 from alula.core.decide import (
     Conclusion,
     Expire,
@@ -32,14 +31,16 @@ from alula.core.expiry import next_expiry
 from alula.core.launch import Observation, Presence
 from alula.core.naming import attempt_name
 from alula.core.phase import Phase
-from alula.core.verdict import Written, judge
+from alula.core.timing import spent
+from alula.core.verdict import OUT_OF_MEMORY, Written, judge
 from alula.executors.base import Executor
-from alula.reconciler.harvest import harvest
+from alula.reconciler.admission import Admission
+from alula.reconciler.harvest import checkpoint, harvest
 from alula.reconciler.hints import Hints, Key
-from alula.reconciler.slots import Slots
 from alula.wire.launches import launch
 
 _AGAIN = 5.0  # seconds; who waits for another's result is told of it, and looks itself if it is not
+_BRIEF = 0.05  # seconds
 _LOST = Observation(Presence.LOST)
 
 
@@ -60,7 +61,7 @@ class Steps:
         verbs: Verbs,
         executor: Executor,
         blobs: Blobs,
-        slots: Slots,
+        admission: Admission,
         clock: Clock,
         surroundings: Mapping[str, str],
     ) -> None:
@@ -69,7 +70,7 @@ class Steps:
         self._artifacts = verbs.artifacts
         self._executor = executor
         self._blobs = blobs
-        self._slots = slots
+        self._admission = admission
         self._clock = clock
         self._surroundings = surroundings
         self.names: dict[str, Key] = {}  # of the attempts that exist, as far as this process knows
@@ -82,7 +83,10 @@ class Steps:
         """
         action = await self._attempts.read(*key)
         if action is None or not action.hosted:
+            hints.add(self._admission.free(key))  # of a run that was deleted
             return
+        if not action.phase.terminal:
+            hints.add(self._admission.rest(action))
         if action.kind is Kind.CONDITION:
             await self._wait_for_signal(action, hints)
         else:
@@ -120,22 +124,22 @@ class Steps:
 
     def waits(self, key: Key) -> bool:
         """Whether an action only waits for a place: it is told when there is one."""
-        return self._slots.waits(key)
+        return self._admission.waits(key)
 
     def forget(self, key: Key, hints: Hints) -> None:
         """An action is not this replica's to work on: others may have its place."""
-        hints.add(self._slots.free(key))
+        hints.add(self._admission.free(key))
 
     async def end(self, name: str, hints: Hints) -> None:
         """End an attempt that is not to exist (any more): its action has moved on, or is another replica's."""
         key = self.names.get(name)
         await self._release(name)
         if key is not None and key not in self.names.values():
-            hints.add([*self._slots.free(key), key])
+            hints.add([*self._admission.free(key), key])
 
     async def _make_room(self, action: Action, hints: Hints) -> None:
         """An attempt is over: others may have its place, and who waits for its result looks for it."""
-        hints.add(self._slots.free((action.run_key, action.id.name)))
+        hints.add(self._admission.free((action.run_key, action.id.name)))
         if action.cache_key and action.policy.serialize:
             hints.add(await self._caching.waiting(action))
 
@@ -164,29 +168,43 @@ class Steps:
 
     async def _submit(self, action: Action, name: str, hints: Hints) -> None:
         key = (action.run_key, action.id.name)
-        if action.parent is not None:
-            hints.add(self._slots.free((action.run_key, action.parent)))
-        if not self._slots.take(key, limits(action, self._slots.queues)):
-            return
         try:
+            admitted = await self._admission.admit(action, hints)
+            if admitted is None:
+                return
+            action = admitted.action
             run, spec, secrets = await self._attempts.plan(action)
-            ready = launch(action, run, spec, self._surroundings, secrets)
+            ready = launch(action, run, spec, self._surroundings, secrets, await checkpoint(self._blobs, action))
             action = await self._attempts.starting(action)
             self.names[name] = key
-            await self._executor.submit(ready)
+            await self._executor.submit(replace(ready, resources=admitted.resources, devices=admitted.devices))
         except LaunchRefused as refusal:
             self.names.pop(name, None)
             failure = Failure(refusal.code, str(refusal), Blame.USER, recoverable=False)
             await self._attempts.settle(action, [_end(action, Phase.FAILED, self._clock(), failure)])
             await self._make_room(action, hints)
             return
-        hints.add([key])
+        if ready.reuse is None:
+            hints.add([key])
+        else:  # it may be over before that can be told
+            hints.add_later(key, _BRIEF)
+
+    async def count(self, names: Mapping[str, Key]) -> None:
+        """These attempts exist: what they use is not free."""
+        for name, key in names.items():
+            if self._admission.holds(key):
+                continue
+            action, seen = await self._attempts.read(*key), await self._executor.observe(name)
+            if action is not None and seen is not None:
+                await self._admission.count(action, seen)
 
     async def _judge(self, action: Action, name: str, seen: Observation) -> None:
         written = await harvest(self._blobs, action)
         verdict = judge(seen, written, expects_outputs=action.policy.outputs)
         now = self._clock()
         conclusion = conclude(action, verdict, now)
+        if verdict.failure is not None and verdict.failure.code == OUT_OF_MEMORY:
+            conclusion = await self._admission.more_memory(action, verdict.failure) or conclusion
         await self._record(
             action, conclusion, _story(action, _ended_as(conclusion), conclusion.failure, seen, written, now)
         )
@@ -212,8 +230,8 @@ class Steps:
                 if phase is Phase.SUCCEEDED and action.policy.artifacts:
                     story = await self._with_artifacts(action, story)
                 await self._attempts.settle(action, story)
-            case Retry(_, not_before, ours):
-                await self._attempts.retry(action, story, not_before, ours=ours)
+            case Retry():
+                await self._attempts.retry(action, story, conclusion)
 
     async def _with_artifacts(self, action: Action, story: Sequence[Event]) -> Sequence[Event]:
         """Publish what the outputs declare; what was refused is told with the attempt's end."""
@@ -235,7 +253,8 @@ def _ended_as(conclusion: Conclusion) -> Phase:
 
 def _reached(action: Action, phase: Phase, seen: Observation, now: datetime) -> Event:
     at = seen.started_at or now
-    notes = tuple(Note(at, text) for text in seen.notes) if not action.logged else ()
+    new = seen.notes[1:] if action.logged else seen.notes  # what it waited for was told before
+    notes = tuple(Note(at, text) for text in new)
     return Event(action.id.name, action.attempt, phase, 0, at, logged=True, notes=notes)
 
 
@@ -249,6 +268,8 @@ def _story(
 ) -> Sequence[Event]:
     """How an attempt ended, and that it ran, if it was over before that was written down."""
     end = _end(action, phase, seen.ended_at or now, failure, written)
+    if seen.timings:
+        end = replace(end, notes=(Note(end.at, spent(seen.timings)),))
     if seen.started_at is None or action.phase >= Phase.RUNNING:
         return [end]
     return [_reached(action, Phase.RUNNING, seen, now), end]

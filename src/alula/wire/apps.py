@@ -258,7 +258,7 @@ def launch(app: App, replica: str, port: int, place: Place, secrets_: Mapping[st
         "_F_APPLE_SILICON_HOST_PORT": str(port),
     }
     command = with_port(words, app.plan.port, port)
-    return Launch(replica, command, env, container.image, _GRACE, injected.files)
+    return Launch(replica, command, env, container.image, _GRACE, injected.files, secrets=injected.texts)
 
 
 def secret_keys(app: App) -> set[str]:

@@ -10,21 +10,31 @@ from google.protobuf.json_format import MessageToDict
 
 from alula.core.action import Action
 from alula.core.errors import LaunchRefused
-from alula.core.launch import Launch
+from alula.core.launch import Launch, Resources
 from alula.core.naming import attempt_name
 from alula.core.run import Run
 from alula.core.template import render
-from alula.wire import copilot, secrets, tasks
+from alula.wire import clusters, copilot, secrets, tasks
+from alula.wire import resources as amounts
 from alula.wire.actions import output_prefix
 from alula.wire.reuse import reuse
+
+CHECKPOINT = "_flytecheckpoints"  # what an attempt may leave for the next one; the SDK writes one object
 
 _ORG = "local"  # a0 insists on an organisation; clients mostly have none
 
 
 def launch(
-    action: Action, run: Run, spec: bytes, surroundings: Mapping[str, str], secrets_: Mapping[str, bytes]
+    action: Action,
+    run: Run,
+    spec: bytes,
+    surroundings: Mapping[str, str],
+    secrets_: Mapping[str, bytes],
+    resumes: int | None = None,
 ) -> Launch:
     """The launch of an action's current attempt. ``surroundings`` is how the task reaches this server.
+
+    ``resumes``: the attempt whose checkpoint it goes on from; by default the one before it.
 
     Raises:
         LaunchRefused: the template describes nothing that can be started, or a secret is missing.
@@ -33,13 +43,15 @@ def launch(
     container = _container(template)
     run_spec = run_pb2.RunSpec.FromString(run.spec)
     name = attempt_name(action.id, action.attempt)
-    variables = _variables(action, run, run_spec)
+    variables = _variables(action, run, run_spec, action.attempt - 1 if resumes is None else resumes)
     words = render([*container.command, *container.args], variables)
     staged = copilot.staging(template, variables)
+    cluster = clusters.local(template, words)
     if not words and staged is None:
         raise LaunchRefused(f"the task {action.task.name} has no command and no arguments: there is nothing to run")
     injected = secrets.inject([run_spec.security_context, template.security_context], secrets_, run.id)
     env = {
+        **cluster.env,
         **_pairs(container.env),
         **_pairs(run_spec.envs.values),
         **injected.env,
@@ -48,14 +60,26 @@ def launch(
     }
     ready = Launch(
         name=name,
-        command=words,
+        command=cluster.words,
         env=env,
         image=container.image,
         files=injected.files,
+        secrets=injected.texts,
         entry=len(container.command),
         staging=staged,
     )
     return replace(ready, reuse=reuse(template, ready, str(run.id), action.parent or ""))
+
+
+def resources(run: Run, spec: bytes, *, mirror: bool) -> Resources:
+    """What the launches of an action ask of the machine. ``mirror``: limits are what was requested.
+
+    Raises:
+        LaunchRefused: the template describes nothing that can be started, or an amount is none.
+    """
+    template = tasks.spec(spec).task_template
+    run_spec = run_pb2.RunSpec.FromString(run.spec)
+    return amounts.resources(template, _container(template), run_spec, mirror=mirror)
 
 
 def secret_keys(run: Run, spec: bytes) -> set[str]:
@@ -64,16 +88,16 @@ def secret_keys(run: Run, spec: bytes) -> set[str]:
     return secrets.keys(contexts)
 
 
-def _variables(action: Action, run: Run, run_spec: run_pb2.RunSpec) -> dict[str, str]:
+def _variables(action: Action, run: Run, run_spec: run_pb2.RunSpec, resumes: int) -> dict[str, str]:
     prefix = output_prefix(action.base_uri, action.id.name, action.attempt)
-    previous = output_prefix(action.base_uri, action.id.name, action.attempt - 1)
+    previous = output_prefix(action.base_uri, action.id.name, resumes)
     return {
         "input": action.input_uri,
         "inputPrefix": action.input_uri.rpartition("/")[0],
         "outputPrefix": prefix,
         "rawOutputDataPrefix": run_spec.raw_data_storage.raw_data_prefix.rstrip("/") or f"{prefix}/raw",
-        "checkpointOutputPrefix": f"{prefix}/_flytecheckpoints",
-        "prevCheckpointPrefix": f"{previous}/_flytecheckpoints" if action.attempt > 1 else "",
+        "checkpointOutputPrefix": f"{prefix}/{CHECKPOINT}",
+        "prevCheckpointPrefix": f"{previous}/{CHECKPOINT}" if resumes else "",
         "perRetryUniqueKey": f"a{action.attempt}",
         "runName": run.id.name,
         "actionName": action.id.name,
@@ -118,7 +142,7 @@ def _container(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
             return _primary(template)
         case _:
             raise LaunchRefused(
-                f"task type {template.type!r} has no container; this server runs containers' commands as processes",
+                f"task type {template.type!r} has no container: a connector runs it, and this server has none",
                 code="PluginNotFound",
             )
 
@@ -138,6 +162,7 @@ def _primary(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
                 command=_strings(container.get("command")),
                 args=_strings(container.get("args")),
                 env=env,
+                resources=amounts.of_pod(container.get("resources")),
             )
     raise LaunchRefused(f"the pod has no container named {name!r}", code="PrimaryContainerNotFound")
 

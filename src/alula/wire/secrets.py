@@ -1,7 +1,8 @@
 """Secrets: what is said and told of them, and how tasks ask for them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -79,6 +80,7 @@ class Injected:
 
     env: Mapping[str, str] = field(repr=False)
     files: tuple[SecretFile, ...]
+    texts: tuple[str, ...] = field(default=(), repr=False)  # what a log must not show: those that are text
 
 
 def keys(contexts: Iterable[security_pb2.SecurityContext]) -> set[str]:
@@ -86,7 +88,7 @@ def keys(contexts: Iterable[security_pb2.SecurityContext]) -> set[str]:
     return {asked.key for context in contexts for asked in context.secrets}
 
 
-def inject(contexts: Iterable[security_pb2.SecurityContext], values: Mapping[str, bytes], run: RunId) -> Injected:
+def inject(contexts: Sequence[security_pb2.SecurityContext], values: Mapping[str, bytes], run: RunId) -> Injected:
     """How the secrets that a task or run asks for reach its process.
 
     Raises:
@@ -105,7 +107,14 @@ def inject(contexts: Iterable[security_pb2.SecurityContext], values: Mapping[str
             files += _files(asked, values[asked.key])
         else:
             env |= dict([_variable(asked, values[asked.key])])
-    return Injected(env, tuple(files))
+    asked_for = {asked.key for context in contexts for asked in context.secrets}
+    return Injected(env, tuple(files), tuple(_texts(values[key] for key in sorted(asked_for))))
+
+
+def _texts(secrets: Iterable[bytes]) -> Iterator[str]:
+    for secret in secrets:
+        with suppress(UnicodeDecodeError):
+            yield secret.decode()
 
 
 def _variable(asked: security_pb2.Secret, secret: bytes) -> tuple[str, str]:

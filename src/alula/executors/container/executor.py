@@ -52,18 +52,14 @@ class ContainerExecutor:
         self._environment = {name: environment[name] for name in _ENGINE_VARIABLES if name in environment}
         self._found: asyncio.Task[Engine | None] | None = None
         self._contained: set[str] = set()
+        self._sweeping: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
-        """Remove the containers of attempts that an earlier life left and that are no more."""
-        if self._choice != "off" and (engine := await self._engine()) is not None:
-            alive = set(await self._processes.names())
-            for name in await engine.left(self._home):
-                self._contained.add(name)
-                if name not in alive:
-                    await self._remove(name)
+        self._sweeping = asyncio.create_task(self._sweep(), name="container-sweep")
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._sweeping
         for name in list(self._contained):
             await self._remove(name)
 
@@ -105,6 +101,19 @@ class ContainerExecutor:
     async def names(self) -> list[str]:
         """See `Executor.names`."""
         return await self._processes.names()
+
+    async def _sweep(self) -> None:
+        """Remove the containers of attempts that an earlier life left and that are no more.
+
+        Beside the start of the server: an engine may take its time, and names are never used twice.
+        """
+        engine = await self._engine()
+        if engine is None:
+            return
+        for name in await engine.left(self._home):
+            self._contained.add(name)
+            if name not in await self._processes.names():
+                await self._remove(name)
 
     async def _engine(self) -> Engine | None:
         if self._found is None:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from alula.core.app import RESERVED_PORTS
 from alula.core.launch import Launch, LogLine, Observation
-from alula.executors.process import listening, records
+from alula.executors.process import listening, records, segments
+from alula.executors.process.environments.finder import Environments
 from alula.executors.process.executor import ProcessExecutor
+from alula.executors.process.life import Habits
 from alula.executors.process.listening import Listener
+from alula.executors.process.segments import Segments
 
 _LOG_CAP = 32 * 1024 * 1024  # bytes of one replica's log
 
@@ -23,11 +25,13 @@ class AppProcesses:
 
     Args:
         home: a private folder, not that of another executor.
+        environments: see `ProcessExecutor`.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, environments: Environments | None = None) -> None:
         self._home = records.Home(home.absolute())
-        self._executor = ProcessExecutor(home, mode="spawn", log_cap=_LOG_CAP)
+        habits = Habits(_LOG_CAP, outlive=False)
+        self._executor = ProcessExecutor(home, mode="spawn", environments=environments, habits=habits)
         self._begun = asyncio.Event()
         self._beginning = asyncio.Lock()
 
@@ -90,15 +94,13 @@ class AppProcesses:
 
     async def forget(self, names: Collection[str]) -> None:
         """Remove the logs of replicas that have ended."""
-        await asyncio.to_thread(self._unlink, [self._home.log(name) for name in names])
+        await asyncio.to_thread(self._remove, names)
 
     async def keep(self, names: Collection[str]) -> None:
         """Remove the logs of all others that do not run."""
-        kept = {self._home.log(name) for name in (*names, *await self.names())}
         if self._home.logs.exists():
-            await asyncio.to_thread(self._unlink, [path for path in self._home.logs.iterdir() if path not in kept])
+            await asyncio.to_thread(segments.keep, self._home, {*names, *await self.names()})
 
-    def _unlink(self, paths: Collection[Path]) -> None:
-        for path in paths:
-            with suppress(FileNotFoundError):
-                path.unlink()
+    def _remove(self, names: Collection[str]) -> None:
+        for name in names:
+            Segments(self._home).remove(name)

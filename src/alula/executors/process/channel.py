@@ -21,14 +21,21 @@ class Channel:
         self._outgoing: deque[tuple[bytes, int | None]] = deque()
         self._incoming = bytearray()
         self._descriptors: deque[int] = deque()
-        self.gone = False  # the peer has closed its end, or died
+        self.gone = False  # the peer has closed its end, or died: nothing can be said to it
+        self.ended = False  # and all that it had said was heard
 
     @property
     def pending(self) -> bool:
         return bool(self._outgoing) and not self.gone
 
     def send(self, message: Message, descriptor: int | None = None) -> None:
-        """Queue a message and try to send it. The channel owns ``descriptor`` and closes it when it is sent."""
+        """Queue a message and try to send it; to a peer that is gone it is lost. The channel owns ``descriptor``, and
+        closes it when it is sent.
+        """
+        if self.gone:
+            if descriptor is not None:
+                os.close(descriptor)
+            return
         self._outgoing.append((json.dumps(message).encode() + b"\n", descriptor))
         self.flush()
 
@@ -53,7 +60,7 @@ class Channel:
                 self._outgoing[0] = (data[sent:], None)
 
     def receive(self) -> list[Message]:
-        """Every whole message that has arrived; `gone` is set at the end of the stream."""
+        """Every whole message that has arrived; `ended` is set at the end of the stream."""
         try:
             data, ancillary, _, _ = self.socket.recvmsg(1 << 18, socket.CMSG_SPACE(_DESCRIPTORS * 4))
         except BlockingIOError:
@@ -64,7 +71,7 @@ class Channel:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._descriptors.extend(array.array("i", content[: len(content) - len(content) % 4]))
         if not data:
-            self.gone = True
+            self.gone = self.ended = True
             return []
         self._incoming += data
         if b"\n" not in data:

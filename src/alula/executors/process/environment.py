@@ -45,12 +45,18 @@ class Environment:
     @property
     def label(self) -> str:
         versions = f"Python {self.python}, flyte {self.sdk}"
-        return f"environment {self.digest[:12]} ({versions})" if self.digest else f"the default environment ({versions})"
+        return (
+            f"environment {self.digest[:12]} ({versions})" if self.digest else f"the default environment ({versions})"
+        )
 
     @property
     def script(self) -> str:
         """The runtime's console script."""
         return str(self.bin / "a0")
+
+    def warm(self, env: Mapping[str, str]) -> dict[str, object]:
+        """What a parent of its attempts is started with, in words for the launcher."""
+        return {"python": str(self.interpreter), "script": self.script, "env": dict(env)}
 
     def variables(self, server: Mapping[str, str]) -> dict[str, str]:
         """The small clean set that every attempt starts from, and the image's own."""
@@ -76,7 +82,12 @@ class Environment:
     def lay(self, work: Path) -> None:
         """Copy what the image has in its working directory into an attempt's own: user code may write to its files."""
         if self.root is not None and (files := self.root / self.workdir.lstrip("/")).is_dir():
-            shutil.copytree(files, work, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(files, work, symlinks=True, dirs_exist_ok=True)  # its Error is an OSError
+
+    @property
+    def needed(self) -> tuple[Path, ...]:
+        """The folders that an attempt has to see of the machine: the environment, and the Python that it stands on."""
+        return (self.bin.parent.parent, self.interpreter.resolve().parent.parent) if self.digest else ()
 
     def note(self, image: str) -> str:
         """One sentence about what an attempt with this image runs in."""

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,11 +15,16 @@ from typing import Literal, Self
 from alula.core.errors import LaunchRefused, Unavailable
 from alula.core.launch import Launch, LogLine, Observation, Presence
 from alula.executors.process import follow as _follow
-from alula.executors.process import records
+from alula.executors.process import limits, records
 from alula.executors.process.bundles import Bundles, Fetch
 from alula.executors.process.environment import Environment
-from alula.executors.process.life import Life
+from alula.executors.process.environments.finder import Environments, Found
+from alula.executors.process.isolation import check, wrap
+from alula.executors.process.life import Habits, Life
 from alula.executors.process.link import Message
+from alula.executors.process.machine import visible
+from alula.executors.process.segments import Segments
+from alula.executors.process.usage import Usages
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 
@@ -34,6 +40,7 @@ class _Attempt:
     grace: float = 0.0
     sent: bool = False  # the launcher was asked to start it
     placing: asyncio.Task[None] | None = None
+    building: asyncio.Task[None] | None = None  # its environment has to be built before it can be started
     placed: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -41,13 +48,16 @@ class _Attempt:
 class ProcessExecutor:
     """Runs attempts as processes of this machine. Use it with ``async with``; one life of it per ``home`` at a time.
 
-    Attempts live as long as the executor does: when it stops, or dies, they are ended, and LOST for the next life.
+    When it stops, its attempts are ended, and LOST for the next life. When it is killed they go on, and the next life
+    finds them running, or how they have ended.
 
     Args:
         home: a private folder; everything is kept below it.
         mode: ``fork`` forks the task runtime from a process that has it loaded; ``spawn`` starts each attempt cold.
-        log_cap: bytes of an attempt's log on disk; what comes after is dropped, and the log says so.
         fetch: reads a code bundle by URI, or returns ``None`` for one that the attempt must download itself.
+        hidden: keep attempts apart from the machine by namespaces, and hide this folder, the server's, from them.
+        environments: finds those of images; without, everything runs in the server's own.
+        habits: of the launcher.
     """
 
     def __init__(
@@ -55,13 +65,18 @@ class ProcessExecutor:
         home: Path,
         *,
         mode: Literal["fork", "spawn"] = "fork",
-        log_cap: int = 256 * 1024 * 1024,
         fetch: Fetch | None = None,
+        hidden: Path | None = None,
+        environments: Environments | None = None,
+        habits: Habits | None = None,
     ) -> None:
         self._home = records.Home(home.absolute())
+        self._segments = Segments(self._home)
+        self._hidden = hidden
         self._environment = Environment.own()
+        self._environments = environments
         self._bundles = Bundles(self._home.bundles, self._environment, fetch)
-        self._life = Life(self._home, self._environment, mode, log_cap)
+        self._life = Life(self._home, self._environment, mode, habits or Habits())
         self._attempts: dict[str, _Attempt] = {}
         self._changed: dict[str, None] = {}
         self._change = asyncio.Event()
@@ -69,11 +84,13 @@ class ProcessExecutor:
         self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Take the home over from an earlier life, end what it left, and start the launcher.
+        """Take the home over from an earlier life, with what goes on of it; or else start a launcher.
 
         Raises:
-            Unavailable: another server uses this home.
+            Unavailable: another server uses this home, or the isolation is not to be had.
         """
+        if self._hidden is not None:
+            await asyncio.to_thread(check)
         for record in await self._life.begin():
             self._attempts[record["name"]] = _recalled(record)
         await asyncio.to_thread(self._bundles.prune)
@@ -82,8 +99,9 @@ class ProcessExecutor:
 
     async def __aexit__(self, *_: object) -> None:
         for attempt in self._attempts.values():
-            if attempt.placing is not None and not attempt.sent:
-                attempt.placing.cancel()
+            for task in (attempt.placing, attempt.building):
+                if task is not None and not attempt.sent:
+                    task.cancel()
         await self._life.end()
         if self._following is not None:
             await self._following
@@ -103,8 +121,7 @@ class ProcessExecutor:
         attempt = self._attempts.get(launch.name)
         if attempt is None:
             _check(launch)
-            notes = launch.notes or (self._environment.note(launch.image),)
-            attempt = _Attempt(launch.name, Observation(Presence.STARTING, notes=notes), launch.grace)
+            attempt = _Attempt(launch.name, Observation(Presence.STARTING), launch.grace)
             self._attempts[launch.name] = attempt
             attempt.placing = asyncio.create_task(self._place(attempt, launch))
         if attempt.placing is None:
@@ -126,6 +143,10 @@ class ProcessExecutor:
         attempt = self._attempts.get(name)
         if attempt is None:
             return
+        if attempt.building is not None and not attempt.sent:
+            attempt.building.cancel()
+            attempt.placed.set()
+            attempt.over.set()
         await attempt.placed.wait()
         if not attempt.over.is_set():
             self._life.send({"kill": name, "grace": attempt.grace})
@@ -138,19 +159,20 @@ class ProcessExecutor:
         """See `Executor.forget_log`."""
         if not _NAME.fullmatch(name) or name in self._attempts:
             return False
-        return await asyncio.to_thread(records.remove_log, self._home.log(name))
+        await Usages(self._home.path, "").forget(name)
+        return await asyncio.to_thread(self._segments.remove, name)
 
     async def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:
         """See `Executor.logs`."""
         if not _NAME.fullmatch(name):
             return
-        attempt = self._attempts.get(name)
+        attempt, file = self._attempts.get(name), _follow.LogFile(self._segments, name)
         if not follow or attempt is None:
-            async for lines in _follow.read(self._home.log(name)):
+            async for lines in _follow.read(file):
                 yield lines
             return
         with self._growth.watch(name, self._life.follow) as grown:
-            async for lines in _follow.follow(self._home.log(name), grown, attempt.over):
+            async for lines in _follow.follow(file, grown, attempt.over):
                 yield lines
 
     async def changes(self) -> AsyncIterator[str]:
@@ -170,7 +192,11 @@ class ProcessExecutor:
 
     async def _place(self, attempt: _Attempt, launch: Launch) -> None:
         """Write the attempt down, then have it started. Only what was never written down is forgotten."""
+        directory = self._home.attempt(launch.name)
         try:
+            found = await self._ready(launch, directory)
+            note = f"building the environment of image {launch.image}" if found is None else found.note
+            attempt.seen = replace(attempt.seen, notes=(*(launch.notes or (note,)), *limits.notes(launch.resources)))
             secrets = await asyncio.to_thread(self._life.mark, launch, attempt.seen.notes)
         except (OSError, LaunchRefused) as error:
             del self._attempts[attempt.name]
@@ -181,21 +207,71 @@ class ProcessExecutor:
                 f"attempt {launch.name} cannot be written down in {self._home.path}: {error.strerror}; "
                 "make room there, or give the executor another folder"
             ) from error
+        if found is not None:
+            await self._start(attempt, launch, found.environment, secrets)
+        else:
+            attempt.building = asyncio.create_task(self._start_later(attempt, launch, secrets))
+
+    async def _ready(self, launch: Launch, directory: Path) -> Found | None:
+        if self._environments is None:
+            return Found(self._environment, self._environment.note(launch.image))
+        return await self._environments.ready(launch.image, directory)
+
+    async def _start_later(self, attempt: _Attempt, launch: Launch, secrets: Mapping[str, str]) -> None:
+        """Start an attempt once its environment is built; without one it is over."""
+        assert self._environments is not None, "something has to be built"
+        directory = self._home.attempt(launch.name)
+        self._tell(attempt.name)
+        try:
+            found = await self._environments.made(launch.image, directory)
+        except (LaunchRefused, OSError) as error:
+            await self._refuse(attempt, str(error))
+            return
+        attempt.seen = replace(attempt.seen, notes=(*attempt.seen.notes, found.note))
+        await self._start(attempt, launch, found.environment, secrets)
+
+    async def _refuse(self, attempt: _Attempt, why: str) -> None:
+        """An attempt that was written down, and cannot be started."""
+        record = {"refused": why}
+        with suppress(OSError):  # without it the next life finds it lost, and tries again
+            await asyncio.to_thread(records.replace, self._home.attempt(attempt.name) / records.END, record)
+        self._ended(attempt.name, record)
+
+    async def _start(
+        self, attempt: _Attempt, launch: Launch, environment: Environment, secrets: Mapping[str, str]
+    ) -> None:
         bundle = await self._bundles.prepare(launch.command)
         directory = self._home.attempt(launch.name)
-        env = {**self._environment.variables(os.environ), "TMPDIR": str(directory / "tmp"), **launch.env, **secrets}
+        try:
+            if environment.root is not None:
+                await asyncio.to_thread(environment.lay, directory / "work")
+        except OSError as error:
+            await self._refuse(attempt, f"the files of image {launch.image} cannot be copied: {error}")
+            return
+        given = self._environments.handed(launch) if self._environments is not None else {}
+        variables = environment.variables(os.environ) | given
+        env = {**variables, "TMPDIR": str(directory / "tmp"), **launch.env, **visible(launch.devices), **secrets}
         message = {
             "start": launch.name,
-            "command": list(launch.command),
+            "command": list(launch.command) if given else self._apart(launch.command, directory, environment),
             "env": {**env, **self._life.mark_of(launch.name)},
             "directory": str(directory),
             "work": str(directory / "work"),
             "bundle": bundle,
+            "warm": environment.warm(variables),
+            "asked": time.monotonic_ns(),
+            "secrets": launch.secrets,
+            "limits": limits.asked(launch.resources, launch.devices),
         }
         await self._life.linked()
         attempt.sent = True  # and sent it is: nothing else runs between these two lines
         self._life.send(message)
         await attempt.placed.wait()
+
+    def _apart(self, command: Sequence[str], directory: Path, environment: Environment) -> list[str]:
+        if self._hidden is None:
+            return list(command)
+        return wrap(command, self._hidden, directory, environment.needed)
 
     async def _follow_life(self) -> None:
         async for message in self._life.messages():
@@ -256,9 +332,19 @@ def _check(launch: Launch) -> None:
 
 
 def _recalled(record: records.Record) -> _Attempt:
-    attempt = _Attempt(record["name"], _observation(record, tuple(record["notes"])), record["grace"])
-    attempt.placed.set()
-    attempt.over.set()
+    """An attempt of an earlier life, which is over, or is held by the launcher."""
+    attempt = _Attempt(record["name"], Observation(Presence.STARTING), record["grace"], sent=True)
+    notes, began = tuple(record["notes"]), record.get("held")
+    if began is None:
+        attempt.seen = _observation(record, notes)
+        attempt.over.set()
+    elif began:
+        attempt.seen = Observation(Presence.RUNNING, _time(began), notes=notes)
+    else:
+        attempt.seen = replace(attempt.seen, notes=notes)
+    attempt.seen = replace(attempt.seen, devices=tuple(record.get("devices", ())))
+    if began != 0:
+        attempt.placed.set()
     return attempt
 
 
@@ -272,6 +358,9 @@ def _observation(record: records.Record, notes: tuple[str, ...]) -> Observation:
         out_of_memory=record.get("out_of_memory", False),
         log_tail=record.get("tail", ""),
         notes=notes,
+        timings={step: spent / 1_000_000_000 for step, spent in record.get("timings_ns", {}).items()},
+        refused=record.get("refused", ""),
+        exceeded=record.get("exceeded", ""),
     )
 
 

@@ -4,32 +4,59 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 from alula.core.launch import LogLine, Originator
 from alula.executors.process import loglines
+from alula.executors.process.segments import Segments, touch
 
 _READ = 1 << 18
 
 
-class LogFile:
-    """A log's lines, read on from where the last read ended."""
+class Removed(Exception):
+    """The log is here no more, though there was more to read; the archive may have it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._position = 0
+
+class LogFile:
+    """A log's lines, read on from where the last read ended: in segment ``number``, at ``position``."""
+
+    def __init__(self, segments: Segments, name: str) -> None:
+        self._segments, self._name = segments, name
+        self.number = self.position = 0
 
     def read(self) -> list[LogLine]:
-        """The next lines; none at the end of the file, or if it is not there (yet)."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._position)
-                block = file.read(_READ)
-        except FileNotFoundError:
-            return []
-        block = block[: block.rfind(b"\n") + 1]
-        self._position += len(block)
-        return list(_lines(block))
+        """The next lines; none at the end of the log, or if it is not there (yet).
+
+        Raises:
+            Removed: it was there.
+        """
+        while True:
+            followed = self._segments.find(self._name, self.number + 1) is not None  # and then this one is complete
+            block = self._block()
+            if block or not followed:
+                return lines(block)
+            self.number, self.position = self.number + 1, 0
+
+    def _block(self) -> bytes:
+        while (path := self._segments.find(self._name, self.number)) is not None:
+            try:
+                with path.open("rb") as file:
+                    file.seek(self.position)
+                    block = file.read(_READ)
+            except FileNotFoundError:  # it was archived, or removed, between the two
+                continue
+            if not self.position:
+                touch(path)
+            block = block[: block.rfind(b"\n") + 1]
+            self.position += len(block)
+            return block
+        if self.number or self.position:
+            raise Removed
+        return b""
+
+
+def lines(block: bytes) -> list[LogLine]:
+    """Whole lines as they are on disk, decoded."""
+    return list(_lines(block))
 
 
 def _lines(block: bytes) -> Iterator[LogLine]:
@@ -41,11 +68,10 @@ def _lines(block: bytes) -> Iterator[LogLine]:
         yield LogLine(at, entry.content.decode("utf-8", "replace"), originator)
 
 
-async def read(path: Path) -> AsyncIterator[list[LogLine]]:
+async def read(file: LogFile) -> AsyncIterator[list[LogLine]]:
     """All there is now."""
-    file = LogFile(path)
-    while lines := await asyncio.to_thread(file.read):
-        yield lines
+    while found := await asyncio.to_thread(file.read):
+        yield found
 
 
 class Growth:
@@ -79,14 +105,13 @@ class Growth:
                 tell(name, False)
 
 
-async def follow(path: Path, grown: asyncio.Event, over: asyncio.Event) -> AsyncIterator[list[LogLine]]:
-    """The log from its beginning until its attempt is over; whoever sets ``over`` sets ``grown``, too."""
-    file = LogFile(path)
+async def follow(file: LogFile, grown: asyncio.Event, over: asyncio.Event) -> AsyncIterator[list[LogLine]]:
+    """The log until its attempt is over; whoever sets ``over`` sets ``grown``, too."""
     while True:
         last = over.is_set()
         grown.clear()
-        if lines := await asyncio.to_thread(file.read):
-            yield lines
+        if found := await asyncio.to_thread(file.read):
+            yield found
         elif last:
             return
         else:

@@ -1,7 +1,8 @@
 """The launcher: a program with one thread that holds the attempts' processes. It forks them, waits for them, ends them.
 
-It never touches the disk (the recorder does) and never waits for a peer. When the server goes away it ends every
-attempt and itself; when it dies itself, the kernel kills the attempts' main processes and the server the rest.
+It never touches the disk (the recorder does) and never waits for a peer. When the server dies it goes on, and the next
+one finds the attempts as they are; a server that stops has it end them all, and itself. When it dies itself, the kernel
+kills the attempts' main processes and the server the rest.
 """
 
 import ctypes
@@ -14,16 +15,22 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from alula.executors.process import child, memory, preload, tree
+from alula.executors.process import child, ledger, tree
 from alula.executors.process.channel import Channel, Message
+from alula.executors.process.limits import Held, Limits
+from alula.executors.process.peers import PROTOCOL, SOCKET, Servers
+from alula.executors.process.stock import Idle, Stock, code
 
 _PR_SET_CHILD_SUBREAPER = 36
 _AGAIN = 0.02  # seconds until processes that were killed are looked for again
 _STUCK = 5.0  # seconds after which a process that does not die of SIGKILL is left to the kernel
-_LAST_GRACE = 2.0  # seconds between SIGTERM and SIGKILL when the server is gone
+_LAST_GRACE = 2.0  # seconds between SIGTERM and SIGKILL when all is ended
+_ALONE = 10.0  # seconds without a server and without attempts, until the launcher ends
+_LOOK = 1.0  # seconds between two looks at the home while there is no server
 
 
 @dataclass(slots=True)
@@ -39,19 +46,25 @@ class Attempt:
     killed: bool = False
     ended: Message = field(default_factory=dict)  # set when the main process is gone, and others may be left
     give_up_at: float = 0.0
+    worker: Idle | None = None  # what it was before; none: it was started cold
+    code: str = ""
+    asked: int = 0  # nanoseconds of the monotonic clock: when it was asked for,
+    begun: int = 0  # and when its process was told what to do
 
 
 class Launcher:
     """The program's state and its loop."""
 
-    def __init__(self, server: Channel, recorder: Channel, recorder_pid: int, runtime: preload.Runtime | None) -> None:
-        self._server, self._recorder, self._recorder_pid = server, recorder, recorder_pid
-        self._runtime = runtime
+    def __init__(self, listener: socket.socket, home: Path, recorder: Channel, recorder_pid: int, held: Limits) -> None:
+        self._recorder, self._recorder_pid = recorder, recorder_pid
+        self._home, self._home_was = home, home.stat()
         self._attempts: dict[str, Attempt] = {}
         self._closing = False
+        self._outlive = False  # the server, when it dies
         self._boot = tree.boot()
-        self._oom = memory.OomCounter()
+        self._limits = held
         self._selector = selectors.DefaultSelector()
+        self.stock = Stock(self._selector)
         wake, ring = os.pipe()
         for end in (wake, ring):
             os.set_blocking(end, False)
@@ -59,20 +72,23 @@ class Launcher:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
         self._selector.register(wake, selectors.EVENT_READ, self._woken)
-        self._selector.register(server.socket, selectors.EVENT_READ, self._hear)
         self._selector.register(recorder.socket, selectors.EVENT_READ, self._recorder_gone)
+        self._server = Servers(listener, str(home / SOCKET), self._selector, self._hear, self._left)
 
     def run(self) -> None:
         while not (self._closing and not self._attempts):
             for key, _ in self._selector.select(self._patience()):
                 key.data()
             self._reap()
+            self._begin()
             self._press()
+            self._look_around()
             self._server.flush()
             self._recorder.flush()
         while self._recorder.pending:  # the last ends
             time.sleep(_AGAIN)
             self._recorder.flush()
+        self._limits.close()
         self._recorder.socket.close()
         with suppress(ChildProcessError):
             os.waitpid(self._recorder_pid, 0)
@@ -82,6 +98,10 @@ class Launcher:
         waits = [max(0.0, one.kill_at - now) for one in self._attempts.values() if one.kill_at is not None]
         if self._server.pending or self._recorder.pending or any(one.ended for one in self._attempts.values()):
             waits.append(_AGAIN)
+        if (tending := self.stock.patience()) is not None:
+            waits.append(tending)
+        if self._server.absent_since is not None:
+            waits.append(_LOOK)
         return min(waits, default=None)
 
     def _woken(self) -> None:
@@ -96,63 +116,115 @@ class Launcher:
                 tree.send([*self._members(one), one.pid], signal.SIGKILL)
             os._exit(1)
 
-    def _hear(self) -> None:
-        for message in self._server.receive():
-            if "start" in message:
+    # The server
+
+    def _hear(self, message: Message) -> None:
+        if "start" in message:
+            if not self._closing:
                 self._start(message)
-            elif (one := self._attempts.get(message["kill"])) is not None:
-                self._stop(one, message["grace"])
-        if self._server.gone:
-            self._selector.unregister(self._server.socket)
-            self._closing = True
-            for one in self._attempts.values():
-                one.lost = "the server ended"
-                self._stop(one, _LAST_GRACE)
+        elif "hello" in message:
+            self._welcome(message)
+        elif "close" in message:
+            self._close("the server ended")
+        elif (one := self._attempts.get(message["kill"])) is not None:
+            self._stop(one, message["grace"])
+        elif (waiting := self.stock.drop(message["kill"])) is not None:
+            self._never(waiting)
+
+    def _welcome(self, message: Message) -> None:
+        """A new server asks what there is. The answer goes through the recorder: every end before it is on disk."""
+        self._outlive = message["outlive"]
+        held = {one["start"]: 0 for one in self.stock.waiting}  # they are to have a process, and have none yet
+        held |= {one.name: one.started_ns for one in self._attempts.values()}
+        self._recorder.send({"server": {"protocol": PROTOCOL, "held": held}}, self._server.take_descriptor())
+
+    def _left(self) -> None:
+        if not self._outlive:
+            self._close("the server ended")
+
+    def _look_around(self) -> None:
+        """Without a server: end when there is nothing to do, or nothing to do it for."""
+        if self._server.absent_since is None or self._closing:
+            return
+        try:
+            removed = not os.path.samestat(os.stat(self._home), self._home_was)
+        except OSError:
+            removed = True
+        busy = self._attempts or self.stock.waiting
+        if removed or (not busy and time.monotonic() - self._server.absent_since > _ALONE):
+            self._close("the folder of the server was removed")
+
+    def _close(self, why: str) -> None:
+        """End it all. What has no process yet gets none, and nothing is said of it: the next server may start it."""
+        self._closing = True
+        self._server.shut()
+        for message in self.stock.waiting:
+            self.stock.drop(message["start"])
+        for one in self._attempts.values():
+            one.lost = why
+            self._stop(one, _LAST_GRACE)
 
     # Starting
 
     def _start(self, message: Message) -> None:
-        name, command, env = message["start"], message["command"], message["env"]
-        executable, problem = _resolve(command[0], env.get("PATH", os.defpath), message["work"])
+        command, path = message["command"], message["env"].get("PATH", os.defpath)
+        executable, problem = _resolve(command[0], path, message["work"])
         if not executable:
             self._fail(message, 127 if "not found" in problem else 126, problem)
             return
-        if self._runtime is not None and not self._runtime.current():
-            self._runtime = None
-            self._server.send({"ready": "spawn", "note": "packages were installed or removed: attempts start cold"})
-        runtime = self._runtime
-        if runtime is not None and (command[0] != "a0" or executable != runtime.script or not runtime.fits(env)):
-            runtime = None
-        start = child.Start(name, command, env, message["work"], executable, message.get("bundle"))
+        message["executable"] = executable
+        self.stock.add(message, executable)
+
+    def _begin(self) -> None:
+        """Start what can be started now: by an idle worker, or cold."""
+        self.stock.tend()
+        for message, worker in self.stock.ready():
+            self._place(message, worker)
+        for note in self.stock.take_notes():
+            self._server.send({"note": note})
+
+    def _place(self, message: Message, worker: Idle | None) -> None:
+        name, command = message["start"], message["command"]
+        held = self._limits.hold(name, os.path.basename(message["directory"]), message.get("limits"))
+        start = child.Start(name, command, message["env"], message["work"], message.get("bundle"))
         source, output = os.pipe()
-        # The launcher ignores SIGTERM. Blocked, one that comes before the child no longer does so is kept for it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        begun = time.monotonic_ns()
         try:
-            pid = os.fork()
+            pid = _start_cold(start, message["executable"], output, held) if worker is None else worker.pid
         except OSError as error:
-            os.close(source)
+            for end in (source, output):
+                os.close(end)
             self._fail(message, 126, f"cannot start a process: {error.strerror}")
             return
-        else:
-            if pid == 0:
-                child.run(start, output, runtime)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            os.close(output)
-        one = Attempt(name, message["directory"], pid, time.time_ns())
+        one = Attempt(name, message["directory"], pid, time.time_ns(), worker=worker, code=code(message))
+        one.asked, one.begun = message.get("asked", begun), begun
         self._attempts[name] = one
         process = {"pid": pid, "started": tree.started(pid), "boot": self._boot}
-        how = "forked" if runtime is not None else "started"
-        self._open(one, f"{how} process {pid}: {_shown(command)}", process, source)
+        if worker is None:
+            os.close(output)
+        else:
+            held.enter(pid)
+            self.stock.begin(worker, asdict(start), output)
+        how = "started" if worker is None else "forked"
+        self._open(one, f"{how} process {pid}{held}: {_shown(command)}", process, source, message.get("secrets"))
         self._server.send({"started": name, "at": one.started_ns})
+
+    def _never(self, message: Message) -> None:
+        """It was ended before it had a process."""
+        one = Attempt(message["start"], message["directory"], 0, time.time_ns())
+        self._open(one, "", {"pid": 0, "started": 0, "boot": ""}, None)
+        self._end(one, {"signal": signal.SIGTERM, "say": "ended before it began"})
 
     def _fail(self, message: Message, code: int, problem: str) -> None:
         one = Attempt(message["start"], message["directory"], 0, time.time_ns())
         self._open(one, "", {"pid": 0, "started": 0, "boot": ""}, None)
         self._end(one, {"exit_code": code, "say": f"exit code {code}: {problem}"})
 
-    def _open(self, one: Attempt, say: str, process: Message, source: int | None) -> None:
-        message = {"open": one.name, "directory": one.directory, "say": say, "process": process}
+    def _open(
+        self, one: Attempt, say: str, process: Message, source: int | None, secrets: list[str] | None = None
+    ) -> None:
+        message = {"open": one.name, "directory": one.directory, "say": say, "process": process, "secrets": secrets}
+        message["meter"] = self._limits.meter(one.name)
         self._recorder.send({**message, "output": source is not None}, source)
 
     # Ending
@@ -168,6 +240,8 @@ class Launcher:
                 break
             if (one := by_pid.get(pid)) is not None and not one.ended:
                 self._main_ended(one, os.waitstatus_to_exitcode(status), usage)
+            else:
+                self.stock.reaped(pid)
         for one in [one for one in self._attempts.values() if one.ended]:
             self._finish(one)
 
@@ -175,9 +249,10 @@ class Launcher:
         one.kill_at = None
         one.give_up_at = time.monotonic() + _STUCK
         one.ended = {"ended_ns": time.time_ns(), "cpu": usage.ru_utime + usage.ru_stime, "max_rss": usage.ru_maxrss}
+        account = ledger.Account() if one.worker is None else self.stock.learn(one.worker, one.code)
+        one.ended["timings_ns"] = ledger.split(one.asked, one.begun, account.stamps, time.monotonic_ns())
         if code < 0:
-            oom = -code == signal.SIGKILL and not one.killed and self._oom.grew()
-            one.ended |= {"signal": -code, "out_of_memory": oom, "say": _signal_text(-code, oom=oom)}
+            one.ended |= {"signal": -code, "say": _signal_text(-code)}
         else:
             one.ended |= {"exit_code": code, "say": f"exit code {code}"}
 
@@ -196,6 +271,7 @@ class Launcher:
     def _end(self, one: Attempt, ended: Message) -> None:
         record = {"name": one.name, "started_ns": one.started_ns, "ended_ns": time.time_ns(), **ended}
         say = record.pop("say")
+        record |= self._limits.release(one.name, record, killed=one.killed)
         if one.lost:
             record["lost"], say = one.lost, f"lost: {one.lost} ({say})"
         self._recorder.send({"end": one.name, "record": record, "say": say})
@@ -217,7 +293,8 @@ class Launcher:
         """Every live process of the attempt but its main one."""
         if not tree.LINUX:
             return [-one.pid] if tree.send_group(one.pid, 0) else []
-        found = [] if one.ended else tree.descendants(one.pid)
+        found = [pid for pid in self._limits.members(one.name) if pid != one.pid]
+        found += [] if one.ended else tree.descendants(one.pid)
         for orphan in self._orphans():
             if self._owns(one, orphan):
                 found += [orphan, *tree.descendants(orphan)]
@@ -228,12 +305,25 @@ class Launcher:
         if not tree.LINUX:
             return []
         known = {one.pid for one in self._attempts.values()} | {self._recorder_pid}
-        return [pid for pid in tree.children(os.getpid()) if pid not in known and tree.alive(pid)]
+        children = [pid for pid in tree.children(os.getpid()) if pid not in known and tree.alive(pid)]
+        return [pid for pid in children if not self.stock.ours(pid)]
 
     def _owns(self, one: Attempt, orphan: int) -> bool:
         if tree.session(orphan) == one.pid or tree.mark(orphan).partition("/")[2] == one.name:
             return True
         return tree.directory(orphan).startswith(f"{one.directory}/")
+
+
+def _start_cold(start: child.Start, executable: str, output: int, held: Held) -> int:
+    # The launcher ignores SIGTERM. Blocked, one that comes before the child no longer does so is kept for it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        pid = os.fork()
+        if pid == 0:
+            child.execute(start, executable, output, held.enter)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _resolve(command: str, path: str, work: str) -> tuple[str, str]:
@@ -253,51 +343,47 @@ def _shown(command: list[str]) -> str:
     return " ".join(part if len(part) <= 80 else part[:77] + "..." for part in command[:4]).replace("\n", " ")
 
 
-def _signal_text(number: int, *, oom: bool) -> str:
+def _signal_text(number: int) -> str:
     name = signal.Signals(number).name if number in list(signal.Signals) else str(number)
-    return f"ended by signal {name}" + (" (out of memory)" if oom else "")
+    return f"ended by signal {name}"
 
 
-def _start_recorder(home: str, server: int, lock: int, cap: str) -> tuple[Channel, int]:
+def _start_recorder(home: str, lock: int, cap: str) -> tuple[Channel, int]:
     ours, theirs = socket.socketpair()
     env = {name: value for name, value in os.environ.items() if name != tree.MARK}
     code = "import sys; sys.path.pop(0); from alula.executors.process.recorder import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, home, str(theirs.fileno()), str(server), cap],
-        pass_fds=(theirs.fileno(), server, lock),
+        [sys.executable, "-c", code, home, str(theirs.fileno()), cap],
+        pass_fds=(theirs.fileno(), lock),
         env=env,
         start_new_session=True,
     )
     theirs.close()
-    os.close(server)
     process.returncode = 0  # waited for in our own loop
     return Channel(ours), process.pid
 
 
 def main() -> None:
-    """``launcher <home> <server socket> <recorder's server socket> <lock> <mode> <script> <log cap>``.
+    """``launcher <home> <listener> <lock> <mode> <script> <log cap>``.
 
-    Sockets and lock are inherited descriptors; ``mode`` is ``fork`` or ``spawn``; ``script`` is the `a0` of the
+    Listener and lock are inherited descriptors; ``mode`` is ``fork`` or ``spawn``; ``script`` is the `a0` of the
     environment.
     """
-    home, server, recorder_server, lock, mode, script, cap = sys.argv[1:]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they end when the server does; so the recorder, too
+    home, listener, lock, mode, script, cap = sys.argv[1:]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # who means it says "close"; so the recorder, too
         signal.signal(number, signal.SIG_IGN)
+    for inherited in (listener, lock):
+        os.set_inheritable(int(inherited), False)
     if tree.LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    channel, recorder_pid = _start_recorder(home, int(recorder_server), int(lock), cap)
-    child.locate_shown()
-    runtime, note = None, ""
+    channel, recorder_pid = _start_recorder(home, int(lock), cap)
+    held = Limits(Path(home), (Path(home) / "id").read_text().strip())
+    launcher = Launcher(socket.socket(fileno=int(listener)), Path(home), channel, recorder_pid, held)
     if mode == "fork":
-        try:
-            runtime = preload.load(script)
-        except Exception as error:  # any failure of the import: attempts start cold and say it themselves
-            note = f"attempts start cold: {type(error).__name__}: {error}"
-    to_server = Channel(socket.socket(fileno=int(server)))
-    launcher = Launcher(to_server, channel, recorder_pid, runtime)
-    to_server.send({"ready": "fork" if runtime else "spawn", "note": note, "recorder": recorder_pid})
+        env = {name: value for name, value in os.environ.items() if name != tree.MARK}
+        launcher.stock.warm({"python": sys.executable, "script": script, "env": env})
     launcher.run()
-    os._exit(0)  # the runtime's exit handlers are for attempts
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Load the task runtime into the launcher, so that an attempt is a fork instead of a cold start.
+"""Load the task runtime into a warm parent, so that an attempt is a fork instead of a cold start.
 
-The launcher must stay fork-safe: one thread, no event loop, no Rust transport or object store in use. Every private
+The parent must stay fork-safe: one thread, no event loop, no Rust transport or object store in use. Every private
 name of the SDK is touched inside a guard; if one is gone, attempts start cold, or a little slower.
 """
 
@@ -9,13 +9,12 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
-from alula.executors.process import warm
-from alula.executors.process.tree import MARK
+from alula.executors.process import lazily, rehearse, warm
+from alula.executors.process.runtime import Runtime
 
 _ENTRY = "flyte._bin.runtime"
 
@@ -32,35 +31,6 @@ _LATE = (
     "rich.logging", "rich._emoji_codes", "opentelemetry.metrics", "flyte.git", "flyte._utils.asyncify",
 )  # fmt: skip
 
-# Variables whose presence makes no difference at these values: what the SDK's client sends with every run.
-_DEFAULTS = {"LOG_LEVEL": ("30", "warning", "warn"), "USER_LOG_LEVEL": ("20", "info")}
-
-# Read by the interpreter and by C libraries when a process starts, out of Python's sight.
-_STARTUP = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "OPENSSL_", "OMP_", "MKL_", "OPENBLAS_")
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """The loaded runtime. ``seen``: variables that were read while it was loaded, with what they were."""
-
-    script: str  # the console script a cold start would execute
-    seen: Mapping[str, str | None]
-    installed: Mapping[str, int]  # where modules come from, and when that changed last
-
-    def current(self) -> bool:
-        """Whether nothing was installed or removed since; modules of two versions must not meet in one process."""
-        return self.installed == _installed()
-
-    def fits(self, env: Mapping[str, str]) -> bool:
-        """Whether an attempt with this environment would have loaded the very same runtime."""
-        for name in env.keys() | self.seen.keys():
-            if name == MARK or (name not in self.seen and not name.startswith(_STARTUP)):
-                continue
-            ours, theirs = self.seen.get(name, os.environ.get(name)), env.get(name)
-            if ours != theirs and (theirs or "").lower() not in _DEFAULTS.get(name, ()):
-                return False
-        return True
-
 
 def load(script: str) -> Runtime:
     """Import the runtime and prepare the process to be forked.
@@ -74,12 +44,42 @@ def load(script: str) -> Runtime:
             with suppress(ImportError):
                 importlib.import_module(module)
         warm.warm()
+        lazily.lazily()
     _close_syncify_loop()
-    if (running := threading.active_count()) > 1 or _kernel_threads() > 1:
-        raise RuntimeError(f"{max(running, _kernel_threads())} threads run after the import")
+    rehearse.rehearse()
+    _settle()
+    return Runtime.loaded(script, names)
+
+
+def extend(runtime: Runtime, modules: Sequence[str]) -> Runtime:
+    """Import what a bundle's code imports, too. A module that fails here fails in the attempt, which says so.
+
+    Raises:
+        RuntimeError: the process cannot be forked safely afterwards.
+    """
+    with _environment_reads() as names:
+        for module in modules:
+            with suppress(Exception):
+                importlib.import_module(module)
+    _settle()
+    return Runtime.loaded(runtime.script, names | runtime.seen.keys())
+
+
+def _settle() -> None:
+    """Make sure that this process can be forked.
+
+    A library may have threads of its own that it ends around each fork, as OpenBLAS does: the first fork shows it.
+    """
+    if threading.active_count() > 1:
+        raise RuntimeError(f"threads run after the import: {[thread.name for thread in threading.enumerate()][1:]}")
+    if _kernel_threads() > 1:
+        if (pid := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+    if (running := _kernel_threads()) > 1:
+        raise RuntimeError(f"{running - 1} threads of libraries run after the import")
     gc.collect()
     gc.freeze()
-    return Runtime(script, {name: os.environ.get(name) for name in names}, _installed())
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def _environment_reads() -> Iterator[set[str]]:
 
 @contextmanager
 def _no_syncify_thread() -> Iterator[None]:
-    """`import flyte` starts a thread; a fork would copy its locks and not the thread. The child starts its own."""
+    """`import flyte` starts a thread; a fork would copy its locks and not the thread. The worker starts its own."""
     start = threading.Thread.start
 
     def suppressed(self: threading.Thread) -> None:
@@ -131,14 +131,6 @@ def _close_syncify_loop() -> None:
     """Its selector and sockets must not be shared by the children."""
     if (background := syncify()) is not None:
         background.loop.close()
-
-
-def _installed() -> dict[str, int]:
-    found = {}
-    for folder in sys.path:
-        with suppress(OSError):
-            found[folder] = os.stat(folder).st_mtime_ns
-    return found
 
 
 def _kernel_threads() -> int:

@@ -1,8 +1,9 @@
 """The recorder: a program with one thread that writes the attempts' logs and their ends, so that nobody else waits for
 the disk.
 
-It gets the read end of each attempt's output from the launcher. It tells the server when a followed log has grown, and
-when an attempt's end is safely on disk. It lives until the launcher is gone and every output has ended.
+It gets the read end of each attempt's output from the launcher, and the connection to each server. It tells the server
+when a followed log has grown, and when an attempt's end is safely on disk. It lives until the launcher is gone and
+every output has ended.
 """
 
 import json
@@ -16,8 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alula.executors.process import loglines, records
+from alula.executors.process import loglines, records, usage
 from alula.executors.process.channel import Channel, Message
+from alula.executors.process.meter import Meter
+from alula.executors.process.redaction import Redactor
+from alula.executors.process.writer import Writer
 
 _HOLD = 0.05  # seconds an unfinished line waits for its end
 _READ = 1 << 16
@@ -32,9 +36,10 @@ class Log:
 
     name: str
     directory: Path
-    file: int  # -1: it could not be opened
+    file: Writer | None  # none: it could not be opened
     source: int  # -1: no output (any more)
     cap: int  # bytes of output that may be written
+    redactor: Redactor | None = None  # of an attempt that has secrets
     spent: int = 0
     held: bytes = b""  # the beginning of a line
     held_until: float = 0.0
@@ -44,12 +49,10 @@ class Log:
 
     def write(self, data: bytes) -> bool:
         """Append, or drop: what the disk does not take must not stop the attempt."""
-        if self.file < 0:
+        if self.file is None:
             return False
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self.file, rest) :]
+            self.file.write(data)
         except OSError as error:
             self.dropped = self.dropped or f"log incomplete: {error.strerror}; what follows is dropped"
             return False
@@ -67,6 +70,15 @@ class Log:
 
     def add(self, data: bytes) -> None:
         """Take output as it came from the pipe."""
+        self._take(data if self.redactor is None else self.redactor.feed(data))
+
+    def finish(self) -> None:
+        """There is no more output."""
+        if self.redactor is not None:
+            self._take(self.redactor.end())
+        self.release_held()
+
+    def _take(self, data: bytes) -> None:
         self.tail += data
         if len(self.tail) > 4 * _TAIL_BYTES:
             del self.tail[:-_TAIL_BYTES]
@@ -112,18 +124,20 @@ def tail_text(tail: bytes) -> str:
 class Recorder:
     """The program's state and its loop."""
 
-    def __init__(self, home: records.Home, launcher: Channel, server: Channel, cap: int) -> None:
+    def __init__(self, home: records.Home, launcher: Channel, cap: int) -> None:
         self._home, self._cap = home, cap
-        self._launcher, self._server = launcher, server
+        self._launcher = launcher
+        self._server: Channel | None = None
         self._logs: dict[str, Log] = {}
         self._followed: set[str] = set()
+        self._meter = Meter(home.path / usage.FOLDER)
         self._late: set[str] = set()  # followed logs whose growth the server was not told yet
         self._selector = selectors.DefaultSelector()
         self._orphaned_at: float | None = None
         self._selector.register(launcher.socket, selectors.EVENT_READ, self._hear_launcher)
-        self._selector.register(server.socket, selectors.EVENT_READ, self._hear_server)
 
     def run(self) -> None:
+        self._meter.start()
         while self._orphaned_at is None or self._logs:
             if self._orphaned_at is not None and time.monotonic() > self._orphaned_at + _ORPHANED:
                 break
@@ -142,7 +156,7 @@ class Recorder:
         deadlines = [log.held_until for log in self._logs.values() if log.held_until]
         if self._orphaned_at is not None:
             deadlines.append(self._orphaned_at + _ORPHANED)
-        if self._server.pending:
+        if self._server is not None and self._server.pending:
             deadlines.append(time.monotonic() + 0.01)
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
@@ -150,6 +164,8 @@ class Recorder:
         for message in self._launcher.receive():
             if "open" in message:
                 self._open(message)
+            elif "server" in message:
+                self._welcome(message["server"])
             else:
                 self._end(message)
         if self._launcher.gone:
@@ -160,25 +176,52 @@ class Recorder:
                 if log.source < 0:
                     self._close(log)
 
+    def _welcome(self, told: Message) -> None:
+        """A new server in place of the old one. What it hears first is what the launcher holds."""
+        self._leave()
+        self._server = Channel(socket.socket(fileno=self._launcher.take_descriptor()))
+        self._selector.register(self._server.socket, selectors.EVENT_READ, self._hear_server)
+        for name in told["held"]:
+            if name in self._logs:
+                self._logs[name].say("adopted by a new server")
+        self._server.send(told)
+
+    def _leave(self) -> None:
+        if self._server is not None:
+            self._selector.unregister(self._server.socket)
+            self._server.socket.close()
+            self._server = None
+        self._followed.clear()
+        self._late.clear()
+
     def _hear_server(self) -> None:
+        if self._server is None:  # it has left in this very round
+            return
         for message in self._server.receive():
             name = message["follow"]
             (self._followed.add if message["on"] else self._followed.discard)(name)
             self._grew(name)
         if self._server.gone:
-            self._selector.unregister(self._server.socket)
+            self._leave()
+
+    def _tell(self, message: Message) -> None:
+        """Without a server it is on disk for the next one."""
+        if self._server is not None:
+            self._server.send(message)
 
     def _open(self, message: Message) -> None:
         name, directory = message["open"], Path(message["directory"])
         source = self._launcher.take_descriptor() if message["output"] else -1
-        log = Log(name, directory, -1, source, self._cap)
+        secrets = message.get("secrets")
+        log = Log(name, directory, None, source, self._cap, Redactor(secrets) if secrets else None)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            log.file = os.open(self._home.log(name), flags, 0o600)
+            log.file = Writer(self._home.logs, name)
             (directory / records.PROCESS).write_text(json.dumps(message["process"]))
         except OSError as error:
             log.dropped = f"log incomplete: {error.strerror}"
         self._logs[name] = log
+        if message.get("meter"):
+            self._meter.open(name, message["process"], directory, message["meter"])
         if message["say"]:
             log.say(message["say"])
         if source >= 0:
@@ -214,30 +257,34 @@ class Recorder:
         for _ in range(_LAST_READS):
             if log.source < 0 or not self._copy(log):
                 break
-        log.say(message["say"])
+        log.finish()
         record: dict[str, Any] = message["record"]
-        record["tail"] = tail_text(bytes(log.tail)) or message["say"]
+        say = self._meter.end(log.name, record, message["say"])
+        log.say(say)
+        record["tail"] = tail_text(bytes(log.tail)) or say
         with suppress(OSError):  # a full disk: the server still hears it, and a restart says LOST
             records.replace(log.directory / records.END, record)
         self._close(log)
-        self._server.send({"ended": log.name, "record": record})
+        self._tell({"ended": log.name, "record": record})
 
     def _close(self, log: Log) -> None:
-        log.release_held()
+        log.finish()
         self._stop_reading(log)
-        if log.file >= 0:
-            os.close(log.file)
+        if log.file is not None:
+            log.file.close()
         del self._logs[log.name]
         self._grew(log.name)
 
     def _grew(self, name: str) -> None:
-        if name in self._followed and not self._server.gone:
+        if name in self._followed and self._server is not None:
             if self._server.pending:  # it is slow to listen: once is enough
                 self._late.add(name)
             else:
                 self._server.send({"grew": name})
 
     def _flush(self) -> None:
+        if self._server is None:
+            return
         self._server.flush()
         if self._late and not self._server.pending:
             late, self._late = self._late, set()
@@ -246,10 +293,9 @@ class Recorder:
 
 
 def main() -> None:
-    """``recorder <home> <launcher socket> <server socket> <log cap>``; the sockets are inherited descriptors."""
-    home, launcher, server, cap = sys.argv[1:]
-    channels = [Channel(socket.socket(fileno=int(number))) for number in (launcher, server)]
-    Recorder(records.Home(Path(home)), channels[0], channels[1], int(cap)).run()
+    """``recorder <home> <launcher socket> <log cap>``; the socket is an inherited descriptor."""
+    home, launcher, cap = sys.argv[1:]
+    Recorder(records.Home(Path(home)), Channel(socket.socket(fileno=int(launcher))), int(cap)).run()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """What an attempt leaves on disk: where, and how it is made to survive a crash at any line.
 
-    home/lock                      held by the server, the launcher and the recorder of one life
+    home/lock                      held by the server
+    home/launcher.lock             held by the launcher and the recorder, which may outlive their server
+    home/launcher.sock             where servers come to the launcher; gone when that has ended well
     home/id                        a random word that marks every process of this home
     home/attempts/<digest>/launch.json    the marker: written before the process exists, so it never exists twice
                            process.json   pid and start time, to find the process again
                            end.json       how it ended; written before anybody is told
                            work/ tmp/     its working directory and TMPDIR
                            secrets/       the secrets that it is to find as files
-    home/logs/<name>.log           outlives all of it
+    home/logs/ home/kept/          logs outlive all of it: see `segments.py`
 
 The folder of an attempt is a short digest of its name: sockets in TMPDIR must fit into 108 bytes.
 """
@@ -26,6 +28,7 @@ from alula.core.launch import SecretFile
 
 Record = dict[str, Any]
 
+LOCK, LAUNCHER_LOCK, ID = "lock", "launcher.lock", "id"
 MARKER, PROCESS, END = "launch.json", "process.json", "end.json"
 
 
@@ -49,9 +52,6 @@ class Home:
 
     def attempt(self, name: str) -> Path:
         return self.attempts / hashlib.sha256(name.encode()).hexdigest()[:16]
-
-    def log(self, name: str) -> Path:
-        return self.logs / f"{name}.log"
 
 
 def create(path: Path, record: Record) -> None:
@@ -91,15 +91,6 @@ def lay(folder: Path, files: Sequence[SecretFile]) -> dict[str, str]:
         if file.variable:
             variables[file.variable] = str(path)
     return variables
-
-
-def remove_log(path: Path) -> bool:
-    """Remove a log; whether there was one."""
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def replace(path: Path, record: Record) -> None:

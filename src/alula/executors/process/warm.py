@@ -23,7 +23,13 @@ _log = logging.getLogger(__name__)
 
 def warm() -> None:
     """Do every step that is possible."""
-    for step in (_scan_entry_points, _prepare_tls_contexts, _spare_roots_for_plain_http, _spare_git_outside_of_it):
+    for step in (
+        _scan_entry_points,
+        _prepare_tls_contexts,
+        _spare_roots_for_plain_http,
+        _spare_roots_for_plain_objects,
+        _spare_git_outside_of_it,
+    ):
         try:
             step()
         except (KeyError, AttributeError, TypeError) as error:
@@ -39,12 +45,13 @@ def _scan_entry_points() -> None:
 def _prepare_tls_contexts() -> None:
     """An HTTP client parses the CA roots when it is made, also for plain HTTP. 20 ms each.
 
-    Each prepared context is handed out once: no two clients share one.
+    Each prepared context is handed out once: no two clients share one. None is ever freed: that would copy its memory.
     """
     module: Any = sys.modules["httpx._transports.default"]
     create: Callable[..., ssl.SSLContext] = module.create_ssl_context
     roots = _root_variables()
-    spare = [create() for _ in range(_SPARE_CONTEXTS)]
+    kept = [create() for _ in range(_SPARE_CONTEXTS)]
+    spare = list(kept)
 
     def create_ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
         if verify is True and cert is None and trust_env and roots == _root_variables():
@@ -52,6 +59,7 @@ def _prepare_tls_contexts() -> None:
                 return spare.pop()
         return create(verify=verify, cert=cert, trust_env=trust_env)
 
+    create_ssl_context._kept = kept  # type: ignore[attr-defined]
     module.create_ssl_context = create_ssl_context
 
 
@@ -80,6 +88,25 @@ def _spare_roots_for_plain_http() -> None:
         return not flag and bool(supports())
 
     session._resolve_tls_ca_cert, session._supports_system_certs = resolve_tls_ca_cert, supports_system_certs
+
+
+def _spare_roots_for_plain_objects() -> None:
+    """An object store at an ``http://`` endpoint needs no CA roots either. 5 ms.
+
+    There is no option to do without them but the one that accepts any certificate; here there is none to accept. One
+    store is made and dropped: the library's code is at work then, and no thread of it.
+    """
+    module: Any = importlib.import_module("obstore.fsspec")
+    make: Callable[..., Any] = module.from_url
+
+    def from_url(url: str, *, config: Any = None, client_options: Any = None, **options: Any) -> Any:
+        if isinstance(config, dict) and str(config.get("endpoint", "")).startswith("http://"):
+            client_options = {**(client_options or {}), "allow_invalid_certificates": True}
+        return make(url, config=config, client_options=client_options, **options)
+
+    module.from_url = from_url
+    nobody = {"endpoint": "http://localhost", "region": "none", "access_key_id": "none", "secret_access_key": "none"}
+    from_url("s3://none", config=nobody, client_options={"allow_http": True})
 
 
 def _spare_git_outside_of_it() -> None:

@@ -1,0 +1,1 @@
+"""Reusable workers: processes of the task runtime that serve many attempts each."""

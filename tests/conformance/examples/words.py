@@ -1,0 +1,3 @@
+"""A part of others: nothing to run."""
+
+GREETING = "hello"

@@ -1,0 +1,3 @@
+"""A module beside the task's."""
+
+NAME = "a module of the image"

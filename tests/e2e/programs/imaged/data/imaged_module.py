@@ -1,0 +1,3 @@
+"""A module that only the image has."""
+
+NAME = "a module of the image"

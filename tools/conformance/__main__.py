@@ -1,0 +1,135 @@
+"""Run the SDK's own examples, unmodified, against a server, and write docs/conformance.md."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+from examples import find
+from judge import Result, excused, judge
+from manifest import Case, Manifest, load
+from report import page, summary
+from server import Server, serving
+from user import User, furnish, keys_of
+
+HERE = Path(__file__).parent
+ALONE = threading.Lock()  # held by the one example that may run of those that cannot run at once
+QUEUES = {"serial-1": 1, "small-3": 3, "bulk-a": 2, "bulk-b": 4}  # those that examples/queues assumes
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped, whoever ends this
+    told = _arguments()
+    manifest = load(told.manifest)
+    have = frozenset(told.have)
+    found = find(told.examples)
+    if not found:
+        sys.exit(f"{told.examples} has no Python files: name the folder `examples` of a checkout of the SDK")
+    cases = [case for example in found for case in manifest.cases_of(example)]
+    chosen = [case for case in cases if fnmatchcase(case.name, told.only)]
+    parts = sum(not manifest.cases_of(example) for example in found)
+    results = _kept(told.json, cases)
+    if told.failed:
+        chosen = [case for case in chosen if case.name not in results or results[case.name].is_ == "failed"]
+    with _user(told, manifest, have) as user, ThreadPoolExecutor(told.jobs) as pool:
+        coming = [pool.submit(_one, case, user, manifest, told) for case in chosen]
+        try:
+            for number, one in enumerate(as_completed(coming), 1):
+                result = one.result()
+                results[result.name] = result
+                print(
+                    f"[{number}/{len(chosen)}] {result.is_:7} {result.seconds:4.0f} s  {result.name}  {result.reason}"
+                )
+                sys.stdout.flush()
+                if told.json:
+                    told.json.write_text(json.dumps([asdict(result) for result in results.values()], indent=1))
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    table = [results[case.name] for case in cases if case.name in results]
+    if told.page:
+        told.page.write_text(page(table, version("flyte"), parts))
+    print(summary(table))
+
+
+def _kept(file: Path | None, cases: Sequence[Case]) -> dict[str, Result]:
+    """The results of earlier runs, of cases that there are still."""
+    if file is None or not file.exists():
+        return {}
+    names = {case.name for case in cases}
+    return {told["name"]: Result(**told) for told in json.loads(file.read_text()) if told["name"] in names}
+
+
+def _one(case: Case, user: User, manifest: Manifest, told: argparse.Namespace) -> Result:
+    have = frozenset(told.have)
+    if reason := manifest.lacking(case.file, have):
+        return Result(name=case.name, is_="cannot", reason=reason)
+    try:
+        with ALONE if manifest.is_alone(case.file) else nullcontext():
+            went = user.run(case, case.limit or told.limit)
+    except (httpx.HTTPError, OSError, subprocess.SubprocessError) as wrong:  # the tool's trouble is told all the same
+        return Result(name=case.name, is_="failed", reason=f"the tool could not follow it: {wrong}")
+    result = judge(case, went)
+    if told.logs:
+        told.logs.mkdir(exist_ok=True)
+        seen = "\n".join(map(str, (result, *went.actions, *went.apps)))
+        (told.logs / f"{case.name.replace('/', '+')}.txt").write_text(f"{went.said}\n\n{seen}\n")
+    errors = "\n".join((result.reason, went.said, *(action.error for action in went.actions)))
+    if result.is_ == "failed" and (reason := manifest.shown(errors, have)):
+        return excused(result, reason)
+    return result
+
+
+@contextmanager
+def _user(told: argparse.Namespace, manifest: Manifest, have: frozenset[str]) -> Iterator[User]:
+    with tempfile.TemporaryDirectory(prefix="conformance-") as name:
+        folder = Path(name)
+        python = told.python.absolute() if told.python else None
+        python = python or furnish(folder / "environment", manifest.packages, manifest.wheels)
+        examples = told.examples.resolve()
+        if told.endpoint:
+            keys = {name: value for name, value in os.environ.items() if name.startswith(("FLYTE_AWS_", "AWS_"))}
+            yield User(examples, folder, Server(told.endpoint), python, keys)
+            return
+        with serving(folder, QUEUES, have) as server:
+            yield User(examples, folder, server, python, keys_of(folder / "server", server.url))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("conformance", description=__doc__)
+    add = parser.add_argument
+    add("--examples", type=Path, required=True, metavar="FOLDER", help="the folder `examples` of a checkout of the SDK")
+    add("--endpoint", default="", help="a server that runs already, as http://localhost:30080; without: one of its own")
+    add("--only", default="*", metavar="PATTERN", help="only these cases, as 'basics/*'")
+    add("--jobs", type=int, default=2, help="how many at once")
+    add("--limit", type=float, default=120, help="seconds until an example that has not ended is a failure")
+    add(
+        "--have",
+        action="append",
+        default=[],
+        metavar="NEED",
+        help="there is a gpu, docker, internet, ...: run that too",
+    )
+    add("--manifest", type=Path, default=HERE / "manifest.toml", metavar="FILE", help="what is known of the examples")
+    add("--python", type=Path, metavar="FILE", help="the user's Python, with the SDK; without: one is furnished")
+    add("--json", type=Path, metavar="FILE", help="results: kept there, and those it has of cases not run stay")
+    add("--failed", action="store_true", help="run only what has not passed by what --json holds")
+    add("--page", type=Path, metavar="FILE", help="write the table there, as docs/conformance.md")
+    add("--logs", type=Path, metavar="FOLDER", help="keep what each example printed there")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
