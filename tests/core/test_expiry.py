@@ -79,6 +79,4 @@ def test_a_limit_takes_a_retry_but_a_deadline_is_final(policy: Policy, failures:
     expiry = next_expiry(late)
     assert expiry is not None
     conclusion = conclude_expired(late, expiry.failure, NOW + after(9))
-    assert conclusion == (
-        Settle(Phase.TIMED_OUT, expiry.failure) if ends else Retry(expiry.failure, NOW + after(9))
-    )
+    assert conclusion == (Settle(Phase.TIMED_OUT, expiry.failure) if ends else Retry(expiry.failure, NOW + after(9)))

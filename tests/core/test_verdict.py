@@ -90,6 +90,33 @@ def test_the_message_says_what_was_seen_and_ends_with_the_log(seen: Observation,
     assert failure.message.endswith("\nTraceback")
 
 
+def test_a_child_that_ran_out_of_memory_is_the_reason_of_what_the_task_says() -> None:
+    seen = Observation(Presence.EXITED, exit_code=0, out_of_memory=True)
+    told = Failure("CalledProcessError", "exit code -9", Blame.USER, recoverable=False)
+    found = judge(seen, Written(error=told), expects_outputs=True)
+    text = "a process of the task ran out of memory; the task said: CalledProcessError: exit code -9"
+    assert found == Verdict(Failure("OOMKilled", text, Blame.USER, recoverable=False))
+
+
+@pytest.mark.parametrize(
+    ("code", "outputs", "expects", "failure"),
+    [(0, True, True, None), (0, False, False, None), (0, False, True, "OOMKilled"), (1, False, True, "OOMKilled")],
+)
+def test_who_does_without_a_child_that_ran_out_of_memory_has_succeeded(
+    code: int, outputs: bool, expects: bool, failure: str | None
+) -> None:
+    seen = Observation(Presence.EXITED, exit_code=code, out_of_memory=True)
+    found = judge(seen, Written(outputs=outputs), expects_outputs=expects).failure
+    assert (found.code if found is not None else None) == failure
+
+
+def test_who_took_too_much_of_the_disk_is_told() -> None:
+    seen = Observation(Presence.EXITED, signal=9, exceeded="too much disk: 2 of 1", log_tail="Traceback")
+    text = "too much disk: 2 of 1; the end of its log:\nTraceback"
+    assert judge(seen, _NOTHING, expects_outputs=True) == Verdict(Failure("EphemeralStorageExceeded", text, Blame.USER))
+    assert judge(seen, Written(outputs=True), expects_outputs=True) == Verdict(), "its work was done"
+
+
 def test_without_a_log_nothing_is_said_of_it() -> None:
     failure = judge(_exited(3), _NOTHING, expects_outputs=False).failure
     assert failure is not None

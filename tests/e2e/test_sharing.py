@@ -42,3 +42,14 @@ def test_gpus_that_there_are_not_are_told_at_once(told: Told) -> None:
     assert told["dreams"]["phase"] == "FAILED"
     assert told["dreams"]["error"]["code"] == "ResourcesUnavailable"
     assert "asks for 8 GPUs, and this machine has 1" in told["dreams"]["error"]["message"]
+
+
+def test_who_limits_their_patience_gets_the_time_out(told: Told) -> None:
+    assert told["hopes"]["phase"] == "TIMED_OUT"
+    assert told["hopes"]["error"]["code"] == "QUEUED_TIMEOUT_EXCEEDED"
+
+
+def test_who_runs_out_of_memory_gets_more(told: Told) -> None:
+    assert told["eats"]["outputs"] == [600 * 1024 * 1024]
+    assert [attempt["code"] for attempt in told["eats"]["attempts"]] == ["OOMKilled", ""]
+    assert "300 MiB of memory did not suffice: attempt 2 gets 1 GiB" in told["fed"]

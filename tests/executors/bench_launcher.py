@@ -87,6 +87,7 @@ async def storage(folder: Path, kind: str) -> AsyncIterator[Storage]:
 async def measure(executor: ProcessExecutor, store: Storage, count: int, width: int) -> None:
     link = executor._life._link
     assert link is not None
+    assert link.process is not None
     launcher = int(link.process.pid)
     recorder, parent = (
         next(pid for pid in tree.children(launcher) if word in Path(f"/proc/{pid}/cmdline").read_text())

@@ -21,9 +21,11 @@ from .test_contract import family
 
 
 def launcher_of(bench: Bench) -> int:
+    assert isinstance(bench.executor, ProcessExecutor)
     link = bench.executor._life._link
     assert link is not None
-    return int(link.process.pid)
+    assert link.process is not None
+    return link.process.pid
 
 
 @MODES
@@ -194,6 +196,7 @@ async def test_marker_that_cannot_be_written(lone: Bench) -> None:
 
 async def test_nothing_is_left_when_the_executor_stops(lone: Bench) -> None:
     pids = await family(lone, "time.sleep(60)")
+    assert isinstance(lone.executor, ProcessExecutor)
     await lone.executor.__aexit__()
     assert not any(map(tree.alive, pids))
 

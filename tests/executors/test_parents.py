@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from alula.core.launch import Launch
@@ -20,7 +21,7 @@ Until = Callable[[Callable[[], bool]], Awaitable[None]]
 NUMERIC = """
 import sys
 before = "numpy" in sys.modules
-import numpy
+import numpy.random
 import flyte
 
 env = flyte.TaskEnvironment(name="numeric")
@@ -30,21 +31,21 @@ calls = 0
 async def main() -> int:
     global calls
     calls += 1
-    print("loaded" if before else "imported", calls, numpy.random.random(), numpy.ones((50, 50)).dot(numpy.ones(50)).sum())
+    product = numpy.ones((50, 50)).dot(numpy.ones(50)).sum()
+    print("loaded" if before else "imported", calls, numpy.random.random(), product)
     return calls
 """
 
 
 def programs(bench: Bench, word: str) -> list[int]:
-    """The launcher's children whose command line says so."""
-    link = bench.executor._life._link
-    assert link is not None
+    """The processes of a home whose command line says so."""
+    identity = (bench.home / "id").read_text().strip()
     found = []
-    for pid in tree.children(link.process.pid):
-        line = Path(f"/proc/{pid}/cmdline")
-        if tree.alive(pid) and word in line.read_text():
-            found.append(pid)
-    return found
+    for pid in tree.processes():
+        with suppress(OSError):
+            if tree.mark(pid).startswith(identity) and word in Path(f"/proc/{pid}/cmdline").read_text():
+                found.append(pid)
+    return [pid for pid in found if tree.alive(pid)]
 
 
 def bundle(folder: Path, source: str) -> Path:
@@ -127,11 +128,15 @@ async def test_nothing_is_left_when_the_executor_ends(tmp_path: Path, until: Unt
 
 async def test_the_environments_own_alula_is_found_or_none(tmp_path: Path) -> None:
     """Workers are made of alula's code; an attempt does not find it loaded."""
-    source = NUMERIC.replace("import numpy\n", "").replace(
-        'print("loaded" if before else "imported", calls, numpy.random.random(), '
-        "numpy.ones((50, 50)).dot(numpy.ones(50)).sum())",
-        'print("ours", [name for name in sys.modules if name.split(".")[0] == "alula"])',
-    )
+    source = """
+import sys, flyte
+env = flyte.TaskEnvironment(name="plain")
+
+@env.task
+async def main() -> int:
+    print("ours", [name for name in sys.modules if name.split(".")[0] == "alula"])
+    return 1
+"""
     async with ProcessExecutor(tmp_path / "home") as executor:
         bench = Bench(executor, tmp_path / "home", "fork")
         assert "ours []\n" in await attempt(bench, "one", uri=str(bundle(tmp_path / "bundles", source)))

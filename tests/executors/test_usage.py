@@ -14,9 +14,10 @@ from alula.core.launch import Amounts, Launch, Resources
 from alula.core.usage import MOST, Device, Sample
 from alula.executors.process import gpus, processes, usage
 from alula.executors.process.executor import ProcessExecutor
+from alula.executors.process.measurements import Measurements
 from alula.executors.process.processes import Process
 from alula.executors.process.shelf import Shelf
-from alula.executors.process.usage import Curve, Usages
+from alula.executors.process.usage import Curve
 
 from .conftest import Bench
 
@@ -25,39 +26,43 @@ Until = Callable[[Callable[[], bool]], Awaitable[None]]
 HEAD = {"started_ns": 10**18, "limits": {"memory": 5, "cpu": 0.5, "disk": 7, "devices": ["a"]}, "exact": True}
 
 
-async def test_a_short_attempt_has_a_sample_and_its_sums(bench: Bench) -> None:
-    await bench.python(
-        "one",
-        f"x = bytes({50 * MIB}); import time; end = time.process_time() + 0.1\nwhile time.process_time() < end: pass",
-    )
-    await bench.over("one")
-    found = await Usages(bench.home, "").usage("one" + bench.suffix)
+async def test_a_short_attempt_has_a_sample_and_its_sums(lone: Bench) -> None:
+    await lone.python("one", f"import time; x = b'x' * {50 * MIB}\nwhile time.process_time() < 0.3: pass")
+    await lone.over("one")
+    found = await Measurements(lone.home, "").usage("one")
     assert found is not None
     assert found.samples
     assert found.ended_at is not None
-    assert 0.1 <= found.cpu < 2
+    assert 0.2 <= found.cpu < 2
     assert 50 * MIB <= found.peak < 200 * MIB
     assert found.samples[-1].at == pytest.approx((found.ended_at - found.started_at).total_seconds(), abs=0.01)
 
 
-async def test_an_attempt_is_measured_while_it_runs(lone: Bench, until: Until) -> None:
-    code = f"import time; time.sleep(0.6); x = bytes({80 * MIB}); end = time.time() + 2.5\nwhile time.time() < end: pass"
+async def test_an_attempt_is_measured_while_it_runs(lone: Bench, tmp_path: Path, until: Until) -> None:
+    code = f"""
+import os, time
+while not os.path.exists('{tmp_path}/eat'): time.sleep(0.01)
+x = b'x' * {80 * MIB}
+while not os.path.exists('{tmp_path}/end'): pass
+"""
     asked = Resources(limits=Amounts(memory=500 * MIB))
     await lone.submit(Launch("one", (sys.executable, "-c", code), {}, resources=asked))
     path = lone.home / "usage" / "one.jsonl"
-    await until(lambda: path.exists() and path.read_text().count("\n") >= 2)
+    await until(lambda: (seen := usage.read(path)) is not None and bool(seen.samples))
+    (tmp_path / "eat").touch()
+    await until(lambda: (seen := usage.read(path)) is not None and seen.peak >= 80 * MIB)
     live = usage.read(path)
     assert live is not None
-    assert live.ended_at is None
-    assert live.limits == Amounts(memory=500 * MIB)
+    assert live.samples[0].memory < 80 * MIB
+    assert (live.ended_at, live.limits) == (None, Amounts(memory=500 * MIB))
+    (tmp_path / "end").touch()
     await lone.over("one")
     await lone.release("one")
     found = usage.read(path)
     assert found is not None
-    first, *_, last = found.samples
-    assert first.memory < 80 * MIB <= last.memory
-    assert first.at < 1
-    assert last.cpu == pytest.approx(found.cpu, abs=0.01)
+    assert found.ended_at is not None
+    assert found.samples[: len(live.samples)] == live.samples
+    assert found.samples[-1].cpu == pytest.approx(found.cpu, abs=0.01)
 
 
 async def test_usage_is_forgotten_with_the_log(lone: Bench) -> None:
@@ -67,7 +72,7 @@ async def test_usage_is_forgotten_with_the_log(lone: Bench) -> None:
         await lone.over(name)
         assert not await lone.executor.forget_log(name), "it was not released"
         await lone.release(name)
-    usages, shelf = Usages(lone.home.parent, "home"), Shelf(lone.home.parent, "home")
+    usages, shelf = Measurements(lone.home.parent, "home"), Shelf(lone.home.parent, "home")
     assert await usages.usage("one") is not None
     assert await lone.executor.forget_log("one")
     assert await shelf.forget_log("two")
@@ -75,12 +80,19 @@ async def test_usage_is_forgotten_with_the_log(lone: Bench) -> None:
     assert list((lone.home / "usage").iterdir()) == []
 
 
+def test_only_named_attempts_are_kept(tmp_path: Path) -> None:
+    for name in ("app.1", "app.2"):
+        Curve(tmp_path / "usage" / f"{name}.jsonl", HEAD).end({"ended_ns": 10**18})
+    usage.keep(tmp_path, ["app.2"])
+    usage.keep(tmp_path / "nowhere", [])
+    assert [path.name for path in (tmp_path / "usage").iterdir()] == ["app.2.jsonl"]
+
+
 async def test_usage_is_found_in_any_replicas_home(tmp_path: Path) -> None:
-    curve = Curve(tmp_path / "replicas" / "b" / "executor" / "usage" / "one.jsonl", HEAD)
     (tmp_path / "replicas" / "b" / "executor").mkdir(parents=True)
     curve = Curve(tmp_path / "replicas" / "b" / "executor" / "usage" / "one.jsonl", HEAD)
     curve.end({"ended_ns": 10**18 + 1})
-    usages = Usages(tmp_path, "executor")
+    usages = Measurements(tmp_path, "executor")
     assert await usages.usage("one") is not None
     for name in ("two", "../one", ".one", ""):
         assert await usages.usage(name) is None
@@ -166,16 +178,18 @@ def test_a_process_as_the_kernel_tells() -> None:
 
 
 def test_shared_memory_is_divided_among_those_who_share_it() -> None:
-    code = f"import os, time; x = bytes({64 * MIB}); os.fork(); print('up', flush=True); time.sleep(60)"
+    code = f"import os, time; x = b'x' * {64 * MIB}; os.fork(); os.write(1, b'.'); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as process:
-        assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
-        found = processes.every()
-        family = processes.families(found, {process.pid})[process.pid]
-        assert len(family) == 2
-        assert sum(found[pid].resident for pid in family) > 128 * MIB
-        assert 64 * MIB < processes.shared_out(family) < 110 * MIB
-        os.killpg(process.pid, 9)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.read(2) == b".."
+            found = processes.every()
+            family = processes.families(found, {process.pid})[process.pid]
+            assert len(family) == 2
+            assert sum(found[pid].resident for pid in family) > 128 * MIB
+            assert 64 * MIB < processes.shared_out(family) < 110 * MIB
+        finally:
+            os.killpg(process.pid, 9)
 
 
 GPUS = "0, GPU-1, 35, 1024\n1, GPU-2, [N/A], [N/A]\nno GPU\n"

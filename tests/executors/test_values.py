@@ -1,15 +1,15 @@
 """The pure parts: what is said about an image, which bundle a command names, what is unpacked, what is recorded."""
 
 import io
-import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from alula.executors.process import preload, records
+from alula.executors.process import records
 from alula.executors.process.bundles import bundle_uri
 from alula.executors.process.environment import Environment
+from alula.executors.process.runtime import Runtime
 from alula.executors.process.unpack import unpack
 
 OWN = Environment(Path("/venv/bin"), Path("/venv/bin/python"), "3.11.7", "2.12.1")
@@ -132,12 +132,4 @@ def test_folders_that_cannot_be_written_are_removed(tmp_path: Path) -> None:
 )
 def test_which_environment_fits_the_loaded_runtime(env: dict[str, str], fits: bool) -> None:
     seen = {"PATH": "/bin", "READ_AT_IMPORT": None, "LOG_LEVEL": None, "USER_LOG_LEVEL": None}
-    assert preload.Runtime("a0", seen, {}).fits(env) is fits
-
-
-def test_installing_makes_the_loaded_runtime_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.path", [str(tmp_path)])
-    runtime = preload.Runtime("a0", {}, {str(tmp_path): tmp_path.stat().st_mtime_ns})
-    assert runtime.current()
-    os.utime(tmp_path, (1, 1))
-    assert not runtime.current()
+    assert Runtime("a0", seen, {}, {}).fits(env) is fits

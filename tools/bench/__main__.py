@@ -113,6 +113,15 @@ class Server:
         """RSS of the server itself; its launcher is counted apart."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
+    def spent(self) -> tuple[float, float]:
+        """Seconds of CPU: of the attempts that are over, and of the programs that start them."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        launcher = next(one for one in children if any("launcher import" in word for word in one.cmdline()))
+        parents = [one for one in launcher.children() if any("parent import" in word for word in one.cmdline())]
+        oldest = min(parents, key=lambda one: one.create_time())  # others are idle workers, or of bundles
+        own = launcher.cpu_times()
+        return own.children_user + own.children_system, own.user + own.system + sum(oldest.cpu_times()[:4])
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
@@ -184,19 +193,26 @@ def _starts(folder: Path) -> list[Figure]:
 def _work(folder: Path) -> list[Figure]:
     with _server(folder) as server:
         server.sdk("nothing", 1)  # warm
-        figures = [_hello(server), *_awaits(server), _traces(server), _fan(server), *_shared(server)]
+        figures = [*_hello(server), *_awaits(server), _traces(server), _fan(server), *_shared(server)]
         asyncio.run(_occupy(server.port))
         return [*figures, *asyncio.run(_create(server.port)), asyncio.run(_watch(server.port))]
 
 
-def _hello(server: Server) -> Figure:
-    took = []
-    for result in server.sdk("nothing", 1, repeats=15):
+def _hello(server: Server) -> list[Figure]:
+    took, repeats = [], 15
+    before = server.spent()
+    results = server.sdk("nothing", 1, repeats=repeats)
+    attempt, forking = ((after - spent) / repeats for after, spent in zip(server.spent(), before, strict=True))
+    for result in results:
         details = asyncio.run(_details(server.port, str(result["name"])))
         status = details.details.action.status
         took.append((status.end_time.ToNanoseconds() - status.start_time.ToNanoseconds()) / 1e9)
     p50 = statistics.median(took)
-    return Figure("hello run, accepted to SUCCEEDED, p50", _text(p50), "<= 300 ms", p50 <= 0.3, p50)
+    return [
+        Figure("hello run, accepted to SUCCEEDED, p50", _text(p50), "<= 300 ms", p50 <= 0.3, p50),
+        Figure("CPU of a forked attempt", _text(attempt), "<= 20 ms", attempt <= 0.02, attempt),
+        Figure("CPU of launcher and parents for it", _text(forking), "", True, forking),
+    ]
 
 
 async def _details(port: int, run: str) -> pb.GetRunDetailsResponse:
@@ -208,11 +224,12 @@ async def _details(port: int, run: str) -> pb.GetRunDetailsResponse:
 
 
 def _awaits(server: Server) -> list[Figure]:
+    server.sdk("awaits", 5)  # by now the parents are warm, and their workers wait
     took = sorted(server.sdk("awaits", 100)[0]["output"])  # type: ignore[call-overload]
     p50, p99 = _percentiles(took)
     return [
-        Figure("await child(), p50", _text(p50), "<= 100 ms", p50 <= 0.1, p50),
-        Figure("await child(), p99", _text(p99), "<= 300 ms", p99 <= 0.3, p99),
+        Figure("await child(), warm, p50", _text(p50), "<= 20 ms", p50 <= 0.02, p50),
+        Figure("await child(), warm, p99", _text(p99), "<= 80 ms", p99 <= 0.08, p99),
     ]
 
 
@@ -224,7 +241,7 @@ def _traces(server: Server) -> Figure:
 def _fan(server: Server) -> Figure:
     seconds = statistics.median(float(str(r["output"])) for r in server.sdk("fan", SIZE, repeats=1))
     rate = SIZE / seconds
-    return Figure(f"fan-out of {SIZE}, children per second", f"{rate:.1f}/s", ">= 35/s", rate >= 35, 1 / rate)
+    return Figure(f"fan-out of {SIZE}, children per second", f"{rate:.1f}/s", ">= 80/s", rate >= 80, 1 / rate)
 
 
 def _shared(server: Server) -> list[Figure]:

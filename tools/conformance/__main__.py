@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -25,8 +24,7 @@ from server import Server, serving
 from user import User, furnish, keys_of
 
 HERE = Path(__file__).parent
-ALONE = threading.Lock()  # held by the one example that may run of those that cannot run at once
-QUEUES = {"serial-1": 1, "small-3": 3, "bulk-a": 2, "bulk-b": 4}  # those that examples/queues assumes
+QUEUES = {"serial-1": 1, "small-3": 3, "bulk-a": 2, "bulk-b": 4, "runs-1": 1}  # those that examples/queues assumes
 
 
 def main() -> None:
@@ -43,8 +41,9 @@ def main() -> None:
     results = _kept(told.json, cases)
     if told.failed:
         chosen = [case for case in chosen if case.name not in results or results[case.name].is_ == "failed"]
-    with _user(told, manifest, have) as user, ThreadPoolExecutor(told.jobs) as pool:
-        coming = [pool.submit(_one, case, user, manifest, told) for case in chosen]
+    with _user(told, manifest, have) as user, ThreadPoolExecutor(told.jobs) as many, ThreadPoolExecutor(1) as single:
+        pools = [single if manifest.is_alone(case.file) else many for case in chosen]
+        coming = [pool.submit(_one, case, user, manifest, told) for pool, case in zip(pools, chosen, strict=True)]
         try:
             for number, one in enumerate(as_completed(coming), 1):
                 result = one.result()
@@ -56,7 +55,8 @@ def main() -> None:
                 if told.json:
                     told.json.write_text(json.dumps([asdict(result) for result in results.values()], indent=1))
         except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
+            for pool in (many, single):
+                pool.shutdown(wait=False, cancel_futures=True)
             raise
     table = [results[case.name] for case in cases if case.name in results]
     if told.page:
@@ -77,8 +77,7 @@ def _one(case: Case, user: User, manifest: Manifest, told: argparse.Namespace) -
     if reason := manifest.lacking(case.file, have):
         return Result(name=case.name, is_="cannot", reason=reason)
     try:
-        with ALONE if manifest.is_alone(case.file) else nullcontext():
-            went = user.run(case, case.limit or told.limit)
+        went = user.run(case, case.limit or told.limit)
     except (httpx.HTTPError, OSError, subprocess.SubprocessError) as wrong:  # the tool's trouble is told all the same
         return Result(name=case.name, is_="failed", reason=f"the tool could not follow it: {wrong}")
     result = judge(case, went)
@@ -86,7 +85,8 @@ def _one(case: Case, user: User, manifest: Manifest, told: argparse.Namespace) -
         told.logs.mkdir(exist_ok=True)
         seen = "\n".join(map(str, (result, *went.actions, *went.apps)))
         (told.logs / f"{case.name.replace('/', '+')}.txt").write_text(f"{went.said}\n\n{seen}\n")
-    errors = "\n".join((result.reason, went.said, *(action.error for action in went.actions)))
+    told_of = [action.error for action in went.actions] + [message for _, _, message in went.apps]
+    errors = "\n".join((result.reason, went.said, *told_of))
     if result.is_ == "failed" and (reason := manifest.shown(errors, have)):
         return excused(result, reason)
     return result
@@ -113,7 +113,7 @@ def _arguments() -> argparse.Namespace:
     add("--examples", type=Path, required=True, metavar="FOLDER", help="the folder `examples` of a checkout of the SDK")
     add("--endpoint", default="", help="a server that runs already, as http://localhost:30080; without: one of its own")
     add("--only", default="*", metavar="PATTERN", help="only these cases, as 'basics/*'")
-    add("--jobs", type=int, default=2, help="how many at once")
+    add("--jobs", type=int, default=2, help="how many at once, besides one of those that run alone")
     add("--limit", type=float, default=120, help="seconds until an example that has not ended is a failure")
     add(
         "--have",

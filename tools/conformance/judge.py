@@ -76,6 +76,9 @@ def _why_not(case: Case, went: Went) -> str:
     failed = [root for root in roots if root.phase != "succeeded" and not (case.expect and root.is_root)]
     if failed:
         return f"a run is {failed[0].phase}: {_gist(failed[0].error) or 'no error is told'}"
+    for name, status, message in went.apps:
+        if status == "failed":
+            return f"the app {name} is failed: {_gist(message)}"
     if not ended_well:
         return f"exit code {went.code}: {raised(went.said)}"
     if case.says not in went.said:

@@ -34,6 +34,7 @@ from judge import ENDED, Seen
 
 DOMAIN = "development"
 PAGE = 200
+COMING = frozenset({"unspecified", "unassigned", "assigned", "pending", "deploying", "started"})  # of apps
 BIN = Path(sys.executable).parent
 TIMEOUT = httpx.Timeout(30)
 CPUS = 16  # that tasks share: the examples are written for a cluster, where most of them wait

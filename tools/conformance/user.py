@@ -16,7 +16,7 @@ from pathlib import Path
 
 from judge import Seen, Went
 from manifest import Case
-from server import BIN, DOMAIN, Server, status
+from server import BIN, COMING, DOMAIN, Server, status
 
 _GRACE = 5  # seconds between SIGTERM and SIGKILL
 _LAST = 20_000  # characters of what a program printed
@@ -55,7 +55,7 @@ class User:
         with self._answering(case.answers, project, env):
             code, said = self._program(command, folder, env, limit)
         actions = self._follow(project, start + limit)
-        apps = [status(app) for app in self._settled(project)]
+        apps = [status(app) for app in self._settled(project, start + limit)]
         return Went(code=code, said=said, actions=tuple(actions), seconds=time.monotonic() - start, apps=tuple(apps))
 
     def _environment(self, case: Case, project: str, home: Path) -> dict[str, str]:
@@ -129,8 +129,10 @@ class User:
             self.server.abort(run)
         return seen
 
-    def _settled(self, project: str) -> list[object]:
-        """The apps of a project as they were, before they are deleted."""
+    def _settled(self, project: str, until: float) -> list[object]:
+        """The apps of a project, once they are up or have failed; they are deleted then."""
+        while any(status(app)[1] in COMING for app in self.server.apps(project)) and time.monotonic() < until:
+            time.sleep(1)
         apps = self.server.apps(project)
         for app in apps:
             self.server.delete(app)

@@ -11,7 +11,7 @@ from alula.app.lock import locked
 from alula.app.serve import serve
 from alula.app.stores import address, opened
 from alula.base.settings import Settings
-from alula.core.errors import Conflict, Unavailable
+from alula.core.errors import Unavailable
 from alula.executors.process import isolation
 from alula.storage.address import SqliteFile
 
@@ -70,8 +70,9 @@ async def check(settings: Settings) -> list[str]:
 async def _run(settings: Settings, listeners: list[socket.socket], say: Say) -> None:
     started, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup, or a shell, may have it
+            loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(serve(settings, listeners, started, stop))
     starting = asyncio.create_task(started.wait())
     await asyncio.wait({serving, starting}, return_when=asyncio.FIRST_COMPLETED)

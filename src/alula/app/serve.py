@@ -38,10 +38,10 @@ from alula.core.lease import APPS, RETENTION
 from alula.core.project import Project
 from alula.executors.base import Executor
 from alula.executors.process.apps import AppProcesses
+from alula.executors.process.measurements import Measurements
 from alula.executors.process.records import Home
 from alula.executors.process.segments import Segments
 from alula.executors.process.shelf import Shelf
-from alula.executors.process.usage import Usages as Measurements
 from alula.reconciler.admission import Admission
 from alula.reconciler.archive import Archiver
 from alula.reconciler.lease import ALONE, Alone, Leases, singly

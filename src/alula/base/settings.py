@@ -169,9 +169,7 @@ class Executor:
     ] = None
     memory: Annotated[str, "How much memory, as 16Gi; empty: that of the machine."] = ""
     disk: Annotated[str, "How much disk, as 100Gi; empty: what is free at the start."] = ""
-    gpus: Annotated[
-        tuple[str, ...] | None, "Which GPUs, by UUID or number; without: those that nvidia-smi lists."
-    ] = None
+    gpus: Annotated[tuple[str, ...] | None, "GPUs, by UUID or number; without: those that nvidia-smi lists."] = None
     strict: Annotated[
         bool, "Refuse tasks that ask for more CPU, memory or disk than there is, and not only run them alone."
     ] = False
@@ -190,11 +188,9 @@ class Executor:
         int, Ge(0), "GiB that environments of images may take on this machine; the least recently used ones go first."
     ] = 20
     build_apt: Annotated[
-        bool, "Let images install apt packages that this machine lacks, for the whole machine; the server has to be root."
+        bool, "Let images install apt packages that are missing, for the whole machine; the server has to be root."
     ] = False
-    build_commands: Annotated[bool, "Let images run their shell commands on this machine, as the server's user."] = (
-        False
-    )
+    build_commands: Annotated[bool, "Let images run their shell commands here, as the server's user."] = False
     log_limit: Annotated[
         int, Ge(1), "MiB of one attempt's log; what it prints after that is dropped, and the log says so."
     ] = 256

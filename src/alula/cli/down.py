@@ -16,8 +16,8 @@ import click
 )
 def down(home: Path) -> None:
     """Stop the server of a folder, and end whatever runs there, also what a server that was killed has left."""
+    from alula.app.down import down as end
     from alula.core.errors import DomainError
-    from alula.devbox.down import down as end
 
     try:
         end(home.expanduser().absolute(), lambda line: click.echo(line))

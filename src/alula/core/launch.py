@@ -60,8 +60,8 @@ class Reuse:
     """A process that serves many attempts (the SDK's ``ReusePolicy``).
 
     Attempts with the same ``key`` may share one. Times in seconds: ``idle`` until all of an unused environment's
-    processes end, ``scaledown`` until one that is too many ends. ``own`` names the variables of an attempt's environment
-    that its process does not share. ``called`` is the action, ``caller`` its parent: who waits for whom.
+    processes end, ``scaledown`` until one that is too many ends. ``own`` names the variables of an attempt's
+    environment that its process does not share. ``called`` is the action, ``caller`` its parent: who waits for whom.
     """
 
     key: str

@@ -11,6 +11,7 @@ from alula.core.action import Action, Event, Failure, Note
 from alula.core.admission import ask
 from alula.core.decide import Retry
 from alula.core.errors import LaunchRefused
+from alula.core.expiry import next_expiry
 from alula.core.launch import Amounts, MoreMemory, Observation, Resources
 from alula.core.machine import Machine, share, size
 from alula.core.phase import Phase
@@ -57,11 +58,19 @@ class Admission:
         """Let an attempt start, or have it wait: then it is hinted at when there is a place.
 
         Raises:
-            LaunchRefused: it asks for something that this machine will never have.
+            LaunchRefused: it asks for something that this machine will never have, and has no limit to its patience.
         """
         key = _key(action)
         asked = await self._asked(action)
-        amounts, notes = share(asked, self._rules.machine, strict=self._rules.strict)
+        try:
+            amounts, notes = share(asked, self._rules.machine, strict=self._rules.strict)
+        except LaunchRefused as never:
+            if next_expiry(action) is None:
+                raise
+            if action.phase is Phase.QUEUED:  # who says how long to wait is told what for, and gets the time-out
+                waits = _told(action, Phase.WAITING_FOR_RESOURCES, self._clock(), str(never))
+                await self._attempts.moved(action, waits)
+            return None
         hints.add(other for other in self._slots.take(key, ask(action, amounts, self._slots.queues)) if other != key)
         place = self._slots.place(key)
         if place is None:
@@ -102,6 +111,7 @@ class Admission:
 
     def free(self, key: Key) -> list[Key]:
         """An action needs no place (any more). Who may start because of that."""
+        self._to_tell.discard(key)
         return self._slots.free(key)
 
     def holds(self, key: Key) -> bool:

@@ -7,7 +7,6 @@ from alula.core.verdict import Written
 from alula.wire.actions import output_prefix, written_error
 from alula.wire.launches import CHECKPOINT
 
-
 _LOOKS = 20  # attempts
 
 

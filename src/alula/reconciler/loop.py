@@ -120,7 +120,7 @@ class Reconciler:
                 await asyncio.sleep(0)
         ours = {name: wanted[name] for name in existing if name in wanted}
         self._steps.names.update(ours)
-        await self._steps.count(ours)
+        await self._steps.count(ours, hints)
         hints.add(key for key in wanted.values() if not self._steps.waits(key))
         async with asyncio.TaskGroup() as tasks:
             for name in existing:

@@ -189,7 +189,7 @@ class Steps:
         else:  # it may be over before that can be told
             hints.add_later(key, _BRIEF)
 
-    async def count(self, names: Mapping[str, Key]) -> None:
+    async def count(self, names: Mapping[str, Key], hints: Hints) -> None:
         """These attempts exist: what they use is not free."""
         for name, key in names.items():
             if self._admission.holds(key):
@@ -197,6 +197,9 @@ class Steps:
             action, seen = await self._attempts.read(*key), await self._executor.observe(name)
             if action is not None and seen is not None:
                 await self._admission.count(action, seen)
+                now = await self._attempts.read(*key)
+                if now is None or now.phase.terminal:  # it ended meanwhile, and what it held is free
+                    hints.add(self._admission.free(key))
 
     async def _judge(self, action: Action, name: str, seen: Observation) -> None:
         written = await harvest(self._blobs, action)

@@ -13,6 +13,11 @@ from telling import action, end, tell  # type: ignore[import-not-found]
 
 big = flyte.TaskEnvironment(name="big", resources=flyte.Resources(cpu=4, memory="16Gi"))
 graphics = flyte.TaskEnvironment(name="graphics", resources=flyte.Resources(gpu=1))
+hungry = flyte.TaskEnvironment(
+    name="hungry",
+    resources=flyte.Resources(memory="300Mi"),
+    env_vars={"ALULA_MORE_MEMORY": "times=2 factor=4 cap=1Gi"},
+)
 farm = flyte.TaskEnvironment(name="farm", resources=flyte.Resources(gpu="T4:8"))
 
 
@@ -39,8 +44,18 @@ async def sees() -> str:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 
 
+@hungry.task
+async def eats() -> int:
+    return len(bytearray(600 * 1024 * 1024))
+
+
 @farm.task
 async def dreams() -> str:
+    return "of eight"
+
+
+@farm.task(timeout=flyte.Timeout(max_runtime=60, max_queued_time=2))
+async def hopes() -> str:
     return "of eight"
 
 
@@ -52,20 +67,28 @@ def waiting(run: Run) -> dict[str, Any]:
             return {"name": child.name, "events": [event.message for event in details.attempts[-1].cluster_events]}
 
 
+def noted(run: Run) -> list[str]:
+    """What is noted of the last attempt of a run's root."""
+    details = ActionDetails.get(run_name=run.name, name="a0").pb2
+    return [event.message for event in details.attempts[-1].cluster_events]
+
+
 if __name__ == "__main__":
     flyte.init_from_config()
     folder = sys.argv[1]
     run = flyte.run(shares, folder)
     waits = waiting(run)
     Path(folder, "seen").touch()
-    shared = end(run)
-    root = ActionDetails.get(run_name=run.name, name="a0").pb2
+    shared, eaten = end(run), flyte.run(eats)
     tell(
         waits=waits,
         shared=shared,
-        root=[event.message for event in root.attempts[-1].cluster_events],
+        root=noted(run),
         waited=action(run, waits["name"]),
         notes=Path(folder, "notes").read_text().splitlines(),
         sees=end(flyte.run(sees)),
         dreams=end(flyte.run(dreams)),
+        hopes=end(flyte.run(hopes)),
+        eats=end(eaten),
+        fed=noted(eaten),
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from alula.core.launch import Launch, LogLine, Observation, Staging
+from alula.core.launch import Launch, LogLine, Observation, Resources, Staging
 from alula.executors.base import Executor
 from alula.executors.container.engine import Choice, Engine, find
 
@@ -139,7 +139,7 @@ class ContainerExecutor:
             "memory": limits.memory,
             "cpu": limits.cpu,
             "shared_memory": launch.resources.shared_memory,
-            "gpu": launch.resources.requests.gpu,
+            "devices": launch.devices,
             "staging": _staging(launch.staging),
         }
         env = {**(self._environment if engine else {}), **launch.env, PLAN: json.dumps(plan)}
@@ -150,6 +150,7 @@ class ContainerExecutor:
             env=env,
             image="",
             reuse=None,
+            resources=Resources() if engine else launch.resources,  # the engine sees to them, and its client needs some
             notes=(*launch.notes, _note(launch, engine)),
         )
 

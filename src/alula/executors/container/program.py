@@ -119,7 +119,10 @@ class Container:
         options += ["--memory", str(plan["memory"])] * bool(plan["memory"])
         options += ["--cpus", str(plan["cpu"])] * bool(plan["cpu"])
         options += ["--shm-size", str(plan["shared_memory"])] * bool(plan["shared_memory"])
-        options += ["--gpus", str(plan["gpu"])] * bool(plan["gpu"])
+        if plan["devices"] and plan["engine"].endswith("docker"):  # a list for it is quoted, as in CSV
+            options += ["--gpus", f'"device={",".join(plan["devices"])}"']
+        elif plan["devices"]:
+            options += [word for device in plan["devices"] for word in ("--device", f"nvidia.com/gpu={device}")]
         if self._staging is not None:
             options += ["--volume", f"{self._inputs}:{self._staging['input_folder']}"]
             options += ["--volume", self._staging["output_folder"]]

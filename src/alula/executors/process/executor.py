@@ -23,8 +23,8 @@ from alula.executors.process.isolation import check, wrap
 from alula.executors.process.life import Habits, Life
 from alula.executors.process.link import Message
 from alula.executors.process.machine import visible
+from alula.executors.process.measurements import Measurements
 from alula.executors.process.segments import Segments
-from alula.executors.process.usage import Usages
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 
@@ -159,7 +159,7 @@ class ProcessExecutor:
         """See `Executor.forget_log`."""
         if not _NAME.fullmatch(name) or name in self._attempts:
             return False
-        await Usages(self._home.path, "").forget(name)
+        await Measurements(self._home.path, "").forget(name)
         return await asyncio.to_thread(self._segments.remove, name)
 
     async def logs(self, name: str, *, follow: bool) -> AsyncIterator[list[LogLine]]:

@@ -32,7 +32,8 @@ class Measured:
 
     name: str
     pid: int
-    process: int  # a descriptor of the main process; -1: it was gone already
+    born: int  # when the main process was started, see `tree.started`
+    process: int  # a descriptor of it; -1: it was gone already, or this kernel has none
     started_ns: int
     folders: tuple[str, ...]
     limits: Mapping[str, Any]
@@ -40,6 +41,7 @@ class Measured:
     watched: bool
     curve: usage.Curve
     due: float = 0.0
+    sample_due: float = 0.0
     disk_due: float = 0.0
     cpu: float = 0.0  # the last that was seen, as is the next
     memory: int = 0
@@ -66,8 +68,9 @@ class Meter:
         group = Group(**told["group"]) if told["group"] is not None else None
         head = {"started_ns": started_ns, "limits": told["limits"], "exact": group is not None and group.counts}
         one = Measured(
-            name, process["pid"], _descriptor(process), started_ns, (str(folder / "work"), str(folder / "tmp")),
-            told["limits"], group, told["watched"], usage.Curve(self._folder / f"{name}.jsonl", head),
+            name, process["pid"], process["started"], _descriptor(process), started_ns,
+            (str(folder / "work"), str(folder / "tmp")), told["limits"], group, told["watched"],
+            usage.Curve(self._folder / f"{name}.jsonl", head),
         )  # fmt: skip
         now = time.monotonic()
         one.due, one.disk_due = now + _FIRST, now + _DISK
@@ -125,7 +128,9 @@ class Meter:
                     continue
                 one.cpu, one.memory = max(one.cpu, cpu), memory
                 devices = tuple(self._devices[name] for name in one.limits["devices"] if name in self._devices)
-                one.curve.add(Sample((time.time_ns() - one.started_ns) / 1e9, one.cpu, memory, devices))
+                if one.sample_due <= now + _TOGETHER:
+                    one.sample_due = now + _EVERY
+                    one.curve.add(Sample((time.time_ns() - one.started_ns) / 1e9, one.cpu, memory, devices))
             limit = one.limits["memory"]
             if one.watched and memory > limit and (used := found.exactly(one)) > limit:
                 self._end(one, {"out_of_memory": True, "peak": used})
@@ -143,10 +148,13 @@ class Meter:
     def _end(self, one: Measured, verdict: dict[str, Any]) -> None:
         """End the main process; the launcher ends what is left of the attempt."""
         with self._changed:
-            if one.name in self._measured and one.process >= 0:
+            if one.name in self._measured:
                 one.verdict = one.verdict or verdict
                 with suppress(OSError):
-                    signal.pidfd_send_signal(one.process, signal.SIGKILL)
+                    if one.process >= 0:
+                        signal.pidfd_send_signal(one.process, signal.SIGKILL)
+                    elif one.pid and tree.started(one.pid) == one.born:
+                        os.kill(one.pid, signal.SIGKILL)
 
 
 class _Families:
@@ -169,8 +177,8 @@ class _Families:
         return cpu, memory
 
     def exactly(self, one: Measured) -> int:
-        """Bytes of memory, without counting twice what is shared."""
-        return processes.shared_out(self._families.get(one.pid, []))
+        """Bytes of memory, without counting twice what is shared, if the kernel says that."""
+        return processes.shared_out(self._families.get(one.pid, [])) or self.of(one)[1]
 
 
 def _descriptor(process: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alula.core.launch import Segment
-from alula.executors.process import records
+from alula.executors.process import records, usage
 from alula.executors.process.writer import KEPT, path
 
 _FILE = re.compile(r"(?P<name>.+)\.log(?:\.(?P<number>\d+))?")
@@ -113,8 +113,9 @@ def touch(file: Path) -> None:
 
 
 def keep(home: records.Home, names: Collection[str]) -> None:
-    """Remove the logs of all others."""
+    """Remove the logs of all others, and what they used."""
     segments = Segments(home)
+    usage.keep(home.path, names)
     for name in _by_name(home.logs).keys() - names:
         segments.remove(name)
 

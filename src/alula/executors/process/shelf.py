@@ -10,8 +10,8 @@ from alula.core.launch import LogLine
 from alula.executors.base import Archive
 from alula.executors.process import follow as _follow
 from alula.executors.process import records
+from alula.executors.process.measurements import Measurements
 from alula.executors.process.segments import Segments, over
-from alula.executors.process.usage import Usages
 
 _LOOK = 0.1  # seconds between two looks at a log that another process writes: nobody here is told
 _BLOCK = 1 << 18  # bytes of an archived segment that are decoded at a time
@@ -83,7 +83,7 @@ class Shelf:
         found = await asyncio.to_thread(self._find, name)
         if found is not None and found.attempt(name).exists():
             return False
-        await Usages(self._home, self._part).forget(name)
+        await Measurements(self._home, self._part).forget(name)
         there = found is not None and await asyncio.to_thread(Segments(found).remove, name)
         archived = self._archive is not None and await self._archive.forget(name)
         return there or archived

@@ -97,8 +97,7 @@ class Stock:
     # What the launcher asks
 
     def warm(self, message: Message) -> None:
-        """Attempts are to be forked; have a parent for the launcher's own environment: ``{"python", "script", "env"}``.
-        """
+        """Attempts are to be forked. Have a parent for the launcher's own environment: its Python, `a0`, variables."""
         self._forks, self._home = True, _origin(message)
         self._parent(self._home)
 
@@ -374,4 +373,3 @@ def code(message: Message) -> str:
     if not bundle or command[-4:-3] != ["mod"] or command[-2:-1] != ["instance"]:
         return ""
     return f"{bundle['tree']} {command[-3]}"
-

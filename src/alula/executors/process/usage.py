@@ -1,12 +1,11 @@
-"""What attempts used, as files: one for each, beside the logs, and as long-lived.
+"""What an attempt used, as a file beside its log, and as long-lived. For programs that import little: no asyncio.
 
 home/usage/<name>.jsonl   {"started_ns", "limits", "exact"}, a list for each sample, at the end {"ended_ns", ...}
 """
 
-import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,34 +101,11 @@ def read(path: Path) -> Usage | None:
     )
 
 
-class Usages:
-    """The usage of attempts, whichever replica ran them: in the folder ``part`` of a home, or of its replicas."""
-
-    def __init__(self, home: Path, part: str) -> None:
-        self._home, self._part = home, part
-
-    async def usage(self, name: str) -> Usage | None:
-        """See `Measured.usage`."""
-        return await asyncio.to_thread(self._read, name)
-
-    async def forget(self, name: str) -> bool:
-        """Remove what is known of an attempt; whether there was anything."""
-        return await asyncio.to_thread(self._forget, name)
-
-    def _read(self, name: str) -> Usage | None:
-        return next((found for path in self._paths(name) if (found := read(path)) is not None), None)
-
-    def _forget(self, name: str) -> bool:
-        there = [path for path in self._paths(name) if path.exists()]
-        for path in there:
+def keep(home: Path, names: Collection[str]) -> None:
+    """Remove the files of all other attempts."""
+    for path in (home / FOLDER).glob("*.jsonl"):
+        if path.stem not in names:
             path.unlink(missing_ok=True)
-        return bool(there)
-
-    def _paths(self, name: str) -> Iterator[Path]:
-        if "/" in name or name.startswith("."):
-            return
-        for home in (self._home, *sorted((self._home / "replicas").glob("*"))):
-            yield home / self._part / FOLDER / f"{name}.jsonl"
 
 
 def _line(sample: Sample) -> str:

@@ -140,4 +140,3 @@ def _exit_code(code: Any) -> int:
         return code & 0xFF
     print(code, file=sys.stderr)  # noqa: T201
     return 1
-

@@ -11,6 +11,8 @@ from pathlib import Path
 from alula.app.lock import Holder, holder
 from alula.app.run import Say
 from alula.core.errors import Unavailable
+from alula.executors.container import engine as engines
+from alula.executors.container.executor import label
 from alula.executors.process import remains
 from alula.executors.process.records import Home
 
@@ -27,15 +29,32 @@ def down(home: Path, say: Say) -> None:
         Unavailable: a server was started meanwhile, or its process cannot be ended by this user.
     """
     folders = [home, *sorted((home / "replicas").glob("*"))]
-    ended = [_end_server(found, say) for folder in folders if (found := holder(folder)) is not None]
+    something = False
+    for folder in folders:
+        if (found := holder(folder)) is not None:
+            _end_server(found, say)
+            something = True
     for folder in folders:
         for name in _EXECUTORS:
             left = asyncio.run(remains.end(Home(folder / name)))
             if left is not None:
-                ended.append(left)
+                something = True
                 say(f"ended what a server that was killed had left in {folder / name}: {_counted(left)}")
-    if not ended:
+        if containers := asyncio.run(_remove_containers(label(folder))):
+            something = True
+            say(f"removed {containers} of its containers")
+    if not something:
         say(f"nothing runs in {home}")
+
+
+async def _remove_containers(name: str) -> int:
+    engine = await engines.find("auto")
+    if engine is None:
+        return 0
+    left = await engine.left(name)
+    for one in left:
+        await engine.remove(one)
+    return len(left)
 
 
 def _end_server(found: Holder, say: Say) -> None:
