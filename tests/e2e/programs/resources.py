@@ -1,6 +1,5 @@
 """Tasks that take more of the machine than they may, and what their parents are told."""
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -51,9 +50,10 @@ async def retries_with_more() -> int:
     """As the SDK's documentation has it: the caller asks for more."""
     for memory in ("300Mi", "1500Mi"):
         try:
-            return await eats.override(resources=flyte.Resources(memory=memory))(700)
+            eaten: int = await eats.override(resources=flyte.Resources(memory=memory))(700)
         except flyte.errors.OOMError:
-            await asyncio.sleep(0)
+            continue
+        return eaten
     return 0
 
 

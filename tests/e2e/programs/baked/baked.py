@@ -23,6 +23,6 @@ if __name__ == "__main__":
     flyte.deploy(env, copy_style="none", version="v1")
     run = flyte.run(flyte.remote.Task.get("baked.main", auto_version="latest"))
     run.wait(quiet=True)
-    print(json.dumps({"phase": run.phase.name, "outputs": list(run.outputs())}))
+    print(json.dumps({"phase": str(run.phase).rpartition(".")[2], "outputs": list(run.outputs())}))
     sys.stdout.flush()
     os._exit(0)
