@@ -1,5 +1,7 @@
 """What an ended attempt amounts to: the rows of executor.md 8.4 that processes can show."""
 
+from dataclasses import replace
+
 import pytest
 
 from alula.core.action import Blame, Failure
@@ -121,3 +123,30 @@ def test_without_a_log_nothing_is_said_of_it() -> None:
     failure = judge(_exited(3), _NOTHING, expects_outputs=False).failure
     assert failure is not None
     assert failure.message == "the process exited with code 3"
+
+
+_GONE = "Generic S3 error: HTTP error: error sending request"
+_UNSERVED = replace(_exited(1), unserved=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "written", "forgiven"),
+    [
+        (replace(_UNSERVED, log_tail=_GONE), _NOTHING, 20),
+        (replace(_UNSERVED, exit_code=0), Written(error=replace(_USER, message=_GONE)), 20),
+        (replace(_UNSERVED, log_tail=_GONE, unserved=False), _NOTHING, 0),
+        (replace(_UNSERVED, log_tail="ValueError"), _NOTHING, 0),
+        (replace(_UNSERVED, log_tail=_GONE), Written(error=_USER), 0),
+    ],
+)
+def test_who_could_not_reach_a_server_that_was_gone_is_forgiven(
+    seen: Observation, written: Written, forgiven: int
+) -> None:
+    verdict = judge(seen, written, expects_outputs=True)
+    assert verdict.failure is not None
+    assert verdict.forgiven == forgiven
+
+
+def test_who_did_without_a_server_that_was_gone_has_succeeded() -> None:
+    seen = replace(_UNSERVED, exit_code=0, log_tail=_GONE)
+    assert judge(seen, _OUTPUTS, expects_outputs=True) == Verdict()

@@ -27,7 +27,7 @@ from alula.executors.process.peers import SOCKET
 
 from .world import RUNS, Program, Work, World
 
-KILLS = int(os.environ.get("ALULA_CHAOS", "16"))
+KILLS = int(os.environ.get("ALULA_CHAOS", "8"))
 SEED = int(os.environ.get("ALULA_CHAOS_SEED", "1"))
 ALL = ("server", "launcher", "recorder", "parent", "worker", "attempt")
 WIDTH = 5  # children of a parent, and then half as many that share processes
@@ -174,35 +174,32 @@ async def run(world: World, dice: random.Random, kinds: Sequence[str], times: in
     return load, killed
 
 
-@pytest.mark.timeout(120 + 10 * KILLS)
-async def test_servers_are_killed(tmp_path: Path) -> None:
-    """Nothing but servers: no attempt notices. Each begins once, and only what fails is tried again."""
-    world = World(tmp_path)
-    load, killed = await run(world, random.Random(SEED), ["server"], max(2, KILLS // 4))
-    told = lines(world)
-    parents = [name for name in load.ended if name.startswith("p")]
-    print(f"{killed.total()} servers killed, {len(load.ended)} runs, {len(told)} lines")
+def check(world: World, load: Load, killed: Counter[str]) -> int:
+    """Whether each task of each parent was done; how often one was done again."""
+    done = Counter((run, what) for word, run, what, _, _ in lines(world) if word == "done")
+    whole = {"main0", *(f"leaf{x}" for x in range(WIDTH)), *(f"reused{x}" for x in range(WIDTH // 2))}
+    parents = [name for name in load.ended if name.startswith("p") and name not in load.spent]
     assert parents
     for name in parents:
-        assert load.ended[name] == 1
-        began = sorted((what, attempt) for word, run, what, attempt, _ in told if (word, run) == ("begin", name))
-        leaves = [(f"leaf{x}", 0) for x in range(WIDTH)] + [("leaf0", 1)]
-        assert began == sorted([("main0", 0), *leaves, *((f"reused{x}", 0) for x in range(WIDTH // 2))])
+        assert {what for run, what in done if run == name} == whole
+    again = done.total() - len(done)
+    print(f"killed {dict(killed)}; {len(load.ended)} runs, {len(load.spent)} of them given up; ", end="")
+    print(f"one took {max(load.ended.values())} attempts; {again} of {len(done)} tasks done again")
+    return again
 
 
-@pytest.mark.timeout(120 + 10 * KILLS)
+@pytest.mark.timeout(120 + 15 * KILLS)
+async def test_servers_are_killed(tmp_path: Path) -> None:
+    """Nothing but servers: what runs goes on. Only who could not reach one for longer than the SDK tries runs again."""
+    world = World(tmp_path)
+    load, killed = await run(world, random.Random(SEED), ["server"], max(2, KILLS // 4))
+    assert check(world, load, killed) <= killed.total() // 4
+    assert not load.spent
+
+
+@pytest.mark.timeout(120 + 15 * KILLS)
 async def test_everything_is_killed(tmp_path: Path) -> None:
     """No run fails by it, and nothing that has succeeded is done again but by who was killed before it could say so."""
     world = World(tmp_path)
     load, killed = await run(world, random.Random(SEED), ALL, KILLS)
-    told = lines(world)
-    done = Counter((run, what) for word, run, what, _, _ in told if word == "done")
-    again = sum(times - 1 for times in done.values())
-    print(f"killed {dict(killed)}; {len(load.ended)} runs, {len(load.spent)} of them given up")
-    print(f"one took {max(load.ended.values())} attempts, ", end="")
-    print(f"{again} of {len(done)} tasks done again")
-    assert again <= (killed.total() - killed["server"]) * 2 * WIDTH
-    for name in (name for name in load.ended if name.startswith("p") and name not in load.spent):
-        assert {what for run, what in done if run == name} == {
-            "main0", *(f"leaf{x}" for x in range(WIDTH)), *(f"reused{x}" for x in range(WIDTH // 2))
-        }  # fmt: skip
+    assert check(world, load, killed) <= killed.total()

@@ -1,11 +1,13 @@
 """`alula down` leaves nothing running, whatever there was: a server, one that was killed, one that does not answer."""
 
+import asyncio
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from alula.app.down import down as end
 from alula.core.phase import Phase
 
 from .world import ALULA, Work, World
@@ -34,6 +36,17 @@ async def test_a_server_that_runs(tmp_path: Path) -> None:
     assert world.process.wait(5) == 0
     assert world.left() == []
     assert down(world) == [f"nothing runs in {world.home}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_ends_it_all(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, a service manager, a terminal that is closed."""
+    world = World(tmp_path)
+    await _busy(world)
+    assert world.process is not None
+    world.process.send_signal(number)
+    assert world.process.wait(20) == 0
+    assert world.left() == []
 
 
 async def test_what_a_killed_server_has_left(tmp_path: Path) -> None:
@@ -70,8 +83,6 @@ async def test_everything_was_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["launcher", "recorder"])
 async def test_a_supervisor_that_hangs(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alula.app import down as module
-
     monkeypatch.setattr("alula.executors.process.remains._ENDING", 0.5)
     world = World(tmp_path)
     await _busy(world)
@@ -79,14 +90,12 @@ async def test_a_supervisor_that_hangs(tmp_path: Path, kind: str, monkeypatch: p
     (hanging,) = [one for one in world.programs() if one.kind == kind]
     hanging.send(signal.SIGSTOP)
     said: list[str] = []
-    import asyncio
-
-    await asyncio.to_thread(module.down, world.home, said.append)
+    await asyncio.to_thread(end, world.home, said.append)
     assert len(said) == 1
     assert world.left() == []
 
 
-async def test_a_server_that_has_ended_runs_go_on_after_a_restart(tmp_path: Path) -> None:
+async def test_a_killed_server_that_is_started_again(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.start_well()
     await world.create("slow", Work(seconds=3.0))

@@ -177,7 +177,11 @@ async def test_a_launcher_without_server_and_attempts_ends(tmp_path: Path, until
         ours, theirs = socket.socketpair()
         with socket.socket(socket.AF_UNIX) as server, theirs:
             server.connect(str(tmp_path / SOCKET))
-            message: dict[str, object] = {"start": "one", "command": ["sleep", "0.5"], "env": {"PATH": os.environ["PATH"]}}
+            message: dict[str, object] = {
+                "start": "one",
+                "command": ["sleep", "0.5"],
+                "env": {"PATH": os.environ["PATH"]},
+            }
             message |= {"directory": str(directory), "work": str(directory / "work"), "bundle": None}
             hello = json.dumps({"hello": 1, "outlive": True}) + "\n" + json.dumps(message) + "\n"
             socket.send_fds(server, [hello.encode()], [theirs.fileno()])

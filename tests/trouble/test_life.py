@@ -5,7 +5,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -100,9 +101,8 @@ async def test_sigterm_stops_cleanly(own: Served, tmp_path: Path) -> None:
     assert await asyncio.to_thread(own.stop, signal.SIGTERM) == 0
     assert time.monotonic() - started < 10
     assert set(await asyncio.gather(*watching)) == {Code.UNAVAILABLE}
-    gone, alive = psutil.wait_procs(family, timeout=1)
-    assert not alive
-    assert len(gone) == len(family)
+    _, left = psutil.wait_procs(family, timeout=1)
+    assert not _alive(left)
     assert "Traceback" not in own.log
 
 
@@ -118,18 +118,27 @@ async def test_killed_and_started_again_runs_go_on(own: Served, tmp_path: Path) 
     before = await caller.finished(python("print('before')"), name="before")
     family = own.family()
     assert await asyncio.to_thread(own.stop, signal.SIGKILL) == -signal.SIGKILL
-    _, alive = psutil.wait_procs(family, timeout=15)
-    assert not alive, "attempts outlived their server"
+    _, left = psutil.wait_procs(family, timeout=0.5)
+    assert _alive(left), "attempts ended with their server"
 
     own.start()
     assert await caller.details(before.id) == before
     assert await caller.log(before.id) == "before\n"
     gate.touch()
     succeeded, failed = await caller.ended(waiting), await caller.ended(failing)
-    assert (succeeded.status.phase, succeeded.status.attempts) == (SUCCEEDED, 2)
-    assert succeeded.attempts[0].error_info.code == "Interrupted"
-    assert await caller.log(waiting, attempt=2) == "at the gate\ndone\n"
+    assert (succeeded.status.phase, succeeded.status.attempts) == (SUCCEEDED, 1)
+    assert await caller.log(waiting) == "at the gate\ndone\n"
     assert failed.status.phase == FAILED
     assert "code 7" in failed.error_info.message
     again = await caller.runs.list_runs(rpc.ListRunsRequest(org="any"))
     assert {run.action.id.run.name for run in again.runs} == {"waiting", "failing", "before"}
+
+
+def _alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Who still runs; a zombie only waits for its parent, which may be none of ours, to hear of its end."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

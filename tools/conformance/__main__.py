@@ -60,7 +60,7 @@ def main() -> None:
             raise
     table = [results[case.name] for case in cases if case.name in results]
     if told.page:
-        told.page.write_text(page(table, version("flyte"), parts))
+        told.page.write_text(page(table, version("flyte"), told.checkout, parts))
     print(summary(table))
 
 
@@ -111,6 +111,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("conformance", description=__doc__)
     add = parser.add_argument
     add("--examples", type=Path, required=True, metavar="FOLDER", help="the folder `examples` of a checkout of the SDK")
+    add("--checkout", default="as given", metavar="NAME", help="which checkout that is, for the page")
     add("--endpoint", default="", help="a server that runs already, as http://localhost:30080; without: one of its own")
     add("--only", default="*", metavar="PATTERN", help="only these cases, as 'basics/*'")
     add("--jobs", type=int, default=2, help="how many at once, besides one of those that run alone")

@@ -76,16 +76,16 @@ def _why_not(case: Case, went: Went) -> str:
     failed = [root for root in roots if root.phase != "succeeded" and not (case.expect and root.is_root)]
     if failed:
         return f"a run is {failed[0].phase}: {_gist(failed[0].error) or 'no error is told'}"
-    for name, status, message in went.apps:
+    apps = [app for app in went.apps if app[1] not in (case.apps.get(app[0], "active"), "stopped")]
+    for name, status, message in apps:
         if status == "failed":
             return f"the app {name} is failed: {_gist(message)}"
     if not ended_well:
         return f"exit code {went.code}: {raised(went.said)}"
     if case.says not in went.said:
         return f"it does not say {case.says!r}: {_last(went.said)}"
-    for name, status, message in went.apps:
-        if status not in ("active", "stopped"):
-            return f"the app {name} is {status}: {message}"
+    for name, status, message in apps:
+        return f"the app {name} is {status}: {message}"
     return next(filter(None, (_missed(expected, went.actions) for expected in case.expect)), "")
 
 

@@ -47,6 +47,7 @@ class Case:
     says: str = ""  # a part of what it prints
     expect: tuple[Expected, ...] = ()
     why: str = ""  # where the expectation comes from
+    apps: Mapping[str, str] = field(default_factory=dict)  # how they are to be, if not active
     stays: bool = False  # it runs until it is stopped, as a server does: to be alive at its limit is to pass
 
     @property

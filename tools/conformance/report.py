@@ -24,7 +24,7 @@ def summary(results: Sequence[Result]) -> str:
     )
 
 
-def page(results: Sequence[Result], version: str, parts: int) -> str:
+def page(results: Sequence[Result], version: str, checkout: str, parts: int) -> str:
     """The whole document."""
     reasons = Counter(result.reason for result in results if result.is_ == "cannot")
     lines = [
@@ -36,7 +36,8 @@ def page(results: Sequence[Result], version: str, parts: int) -> str:
         "arguments they are given, and, for those that are about failing, retrying, caching or running again, what is",
         "to come of them: attempts, phases, cache status.",
         "",
-        f"SDK {version}. {len(results)} cases; {parts} more files are parts of others. {summary(results)}",
+        f"SDK {version}, examples {checkout}. {len(results)} cases; {parts} more files are parts of others. "
+        f"{summary(results)}",
         "",
         "| cannot run here because | cases |",
         "| --- | --- |",

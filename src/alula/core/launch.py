@@ -135,6 +135,7 @@ class Observation:
     exit_code: int | None = None  # 0..255; None while it runs, or when a signal ended it
     signal: int | None = None  # the signal that ended it
     out_of_memory: bool = False  # a process of it, its main one or another, was killed for lack of memory
+    unserved: bool = False  # for a time while it ran there was no server that it could reach
     log_tail: str = ""  # the last lines of the log (at most 80 lines, 2048 bytes), once ended
     notes: tuple[str, ...] = ()  # for the attempt's cluster events: which environment was used, and why
     timings: Mapping[str, float] = field(default_factory=dict)  # once ended: the seconds of its steps, all of its time

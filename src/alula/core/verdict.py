@@ -13,6 +13,7 @@ _SIGKILL = 9
 _KILLED = 3  # something kills it from outside, and may do so again: upstream's budget
 _LOST = 20  # mostly this server was restarted: its users' work is not to fail by that
 _INCOMPLETE = 1
+_UNREACHED = "error sending request"  # as the SDK's clients say it, of the object store and of the services
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,13 @@ class Verdict:
 def judge(seen: Observation, written: Written, *, expects_outputs: bool) -> Verdict:
     """Decide how an attempt that is over ended.
 
-    An error document decides before all else: a0 exits 0 after one. But if the kernel killed a process of the task's
-    for lack of memory, that is the reason of what the task says. Outputs are the last thing an attempt writes, and only
-    it writes there: once they exist, a death by signal or one that nobody saw came after its work was done.
+    An error document decides before all else: a0 exits 0 after one. But if the server was gone and the task could not
+    reach it, or the kernel killed a process of the task's for lack of memory, that is the reason of what the task says.
+    Outputs are the last thing an attempt writes, and only it writes there: once they exist, a death by signal or one
+    that nobody saw came after its work was done.
     """
+    if seen.unserved and _unreached(seen, written):
+        return _interrupted("the server was gone for longer than the task could wait for it", seen, _LOST)
     if written.error is not None:
         return Verdict(_caused(written.error, seen))
     if written.outputs and (seen.presence is Presence.LOST or seen.signal is not None):
@@ -66,6 +70,12 @@ def judge(seen: Observation, written: Written, *, expects_outputs: bool) -> Verd
         text = _explain("the task declares outputs, and wrote none", seen)
         return Verdict(Failure("OutputsNotFound", text, Blame.SYSTEM), _INCOMPLETE)
     return Verdict()
+
+
+def _unreached(seen: Observation, written: Written) -> bool:
+    if written.error is not None:
+        return _UNREACHED in written.error.message
+    return not written.outputs and bool(seen.exit_code) and _UNREACHED in seen.log_tail
 
 
 def _interrupted(what: str, seen: Observation, forgiven: int = _KILLED) -> Verdict:

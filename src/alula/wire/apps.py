@@ -248,7 +248,6 @@ def launch(app: App, replica: str, port: int, place: Place, secrets_: Mapping[st
         **{pair.key: pair.value for pair in container.env},
         **injected.env,
         **place.env,
-        "_U_EP_OVERRIDE": _endpoint(place.env),
         "INTERNAL_APP_ENDPOINT_PATTERN": endpoint_pattern(app.id.project, app.id.domain, place.port),
         "FLYTE_INTERNAL_EXECUTION_PROJECT": app.id.project,
         "FLYTE_INTERNAL_EXECUTION_DOMAIN": app.id.domain,
@@ -260,12 +259,6 @@ def launch(app: App, replica: str, port: int, place: Place, secrets_: Mapping[st
     }
     command = with_port(words, app.plan.port, port)
     return Launch(replica, command, env, container.image, _GRACE, injected.files, secrets=injected.texts)
-
-
-def _endpoint(env: Mapping[str, str]) -> str:
-    """An api's, with its scheme: `flyte.init_passthrough` in an app has no other way to learn that there is no TLS."""
-    scheme = "http" if env.get("_U_INSECURE") == "true" else "https"
-    return f"{scheme}://{env.get('_U_EP_OVERRIDE', '')}"
 
 
 def secret_keys(app: App) -> set[str]:

@@ -34,12 +34,9 @@ def serve(whom: str) -> None:
     class Greeter(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             other = httpx.get(plain.endpoint).status_code
-            flyte.init_passthrough(project=flyte.current_project(), domain=flyte.current_domain())
-            with flyte.remote.auth_metadata(("authorization", "Bearer whoever")):
-                user = flyte.remote.User.get().name()
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps([os.environ["GREETING"], whom, other, user]).encode())
+            self.wfile.write(json.dumps([os.environ["GREETING"], whom, other]).encode())
 
     print("serving", whom, flush=True)
     ThreadingHTTPServer(("127.0.0.1", coded.get_port().port), Greeter).serve_forever()

@@ -356,6 +356,7 @@ def _observation(record: records.Record, notes: tuple[str, ...]) -> Observation:
         exit_code=None if "lost" in record else record.get("exit_code"),
         signal=None if "lost" in record else record.get("signal"),
         out_of_memory=record.get("out_of_memory", False),
+        unserved=record.get("unserved", False),
         log_tail=record.get("tail", ""),
         notes=notes,
         timings={step: spent / 1_000_000_000 for step, spent in record.get("timings_ns", {}).items()},

@@ -251,6 +251,8 @@ class Launcher:
         one.ended = {"ended_ns": time.time_ns(), "cpu": usage.ru_utime + usage.ru_stime, "max_rss": usage.ru_maxrss}
         account = ledger.Account() if one.worker is None else self.stock.learn(one.worker, one.code)
         one.ended["timings_ns"] = ledger.split(one.asked, one.begun, account.stamps, time.monotonic_ns())
+        if self._server.was_away(one.begun / 1e9):
+            one.ended["unserved"] = True
         if code < 0:
             one.ended |= {"signal": -code, "say": _signal_text(-code)}
         else:

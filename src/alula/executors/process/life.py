@@ -72,6 +72,7 @@ class Life:
                 await self._open()
             return await asyncio.to_thread(self._recall, held or {}, well)
         except OSError as error:
+            self._let_go()
             raise Unavailable(f"{self._home.path} cannot be used: {error.strerror or error}") from error
 
     async def end(self) -> None:
@@ -94,7 +95,7 @@ class Life:
             if time.monotonic() - born < _STEADY:
                 await self._pause()
             await self._reopen()
-        os.close(self._lock)
+        self._let_go()
 
     async def linked(self) -> None:
         """Returns when there is a launcher to talk to."""
@@ -229,6 +230,11 @@ class Life:
             return descriptor
         self._kill_survivors()
         return take_lock(lock, _LAST_WORDS)
+
+    def _let_go(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _recall(self, held: Mapping[str, int], well: bool) -> list[records.Record]:
         found = (_recall(folder, self._home, held, well) for folder in self._home.attempts.iterdir())

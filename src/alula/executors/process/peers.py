@@ -37,11 +37,16 @@ class Servers:
         self._current: Channel | None = None
         self._waiting: deque[Channel] = deque()
         self.absent_since: float | None = time.monotonic()  # None: there is a server
+        self._came = 0.0
         selector.register(listener, selectors.EVENT_READ, self._accept)
 
     @property
     def pending(self) -> bool:
         return self._current is not None and self._current.pending
+
+    def was_away(self, since: float) -> bool:
+        """Whether there was a time without a server, after ``since`` on the monotonic clock."""
+        return self._current is None or self._came > since
 
     def send(self, message: Message) -> None:
         """Tell the server. Without one it is nobody's business: the next one asks."""
@@ -76,7 +81,7 @@ class Servers:
 
     def _admit(self) -> None:
         if self._current is None and self._waiting:
-            self._current, self.absent_since = self._waiting.popleft(), None
+            self._current, self.absent_since, self._came = self._waiting.popleft(), None, time.monotonic()
             self._selector.register(self._current.socket, selectors.EVENT_READ, self._hear)
 
     def _hear(self) -> None:

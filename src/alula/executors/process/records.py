@@ -11,6 +11,9 @@
                            secrets/       the secrets that it is to find as files
     home/logs/ home/kept/          logs outlive all of it: see `segments.py`
 
+All of it survives the death of any process. A loss of power may undo the last of it, and need not be survived: no
+process is left then, and what the rows say has begun is lost, with or without its records.
+
 The folder of an attempt is a short digest of its name: sockets in TMPDIR must fit into 108 bytes.
 """
 
@@ -55,7 +58,7 @@ class Home:
 
 
 def create(path: Path, record: Record) -> None:
-    """Write a record that must not exist yet, durably.
+    """Write a record that must not exist yet.
 
     Raises:
         FileExistsError: it exists; nothing was changed.
@@ -69,8 +72,6 @@ def create(path: Path, record: Record) -> None:
         raise
     finally:
         os.close(descriptor)
-    _sync_directory(path.parent)
-    _sync_directory(path.parent.parent)
 
 
 def lay(folder: Path, files: Sequence[SecretFile]) -> dict[str, str]:
@@ -94,7 +95,7 @@ def lay(folder: Path, files: Sequence[SecretFile]) -> dict[str, str]:
 
 
 def replace(path: Path, record: Record) -> None:
-    """Write a record durably; a reader sees the old one or the new one, never a part."""
+    """Write a record; a reader sees the old one or the new one, never a part."""
     temporary = path.with_suffix(".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -102,7 +103,6 @@ def replace(path: Path, record: Record) -> None:
     finally:
         os.close(descriptor)
     temporary.replace(path)
-    _sync_directory(path.parent)
 
 
 def read(path: Path) -> Record | None:
@@ -133,12 +133,3 @@ def _write(descriptor: int, record: Record) -> None:
     rest = memoryview(json.dumps(record).encode())
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-    os.fsync(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
