@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo up test lint types bench garbage docs lock clean
+.PHONY: help demo up test lint types bench garbage chaos docs lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: lint types ## lint, types, import floors and every test
 
 garbage: $(READY) ## throw garbage at every rpc for longer, different each time
 	@ALULA_GARBAGE=$${ALULA_GARBAGE:-100} $(BIN)/pytest tests/api/test_garbage.py -q --timeout 900
+
+chaos: $(READY) ## kill a thousand processes of a server under load; takes hours
+	@ALULA_CHAOS=$${ALULA_CHAOS:-1000} $(BIN)/pytest tests/crash/test_chaos.py -q -s
 
 bench: $(READY) ## how fast, as medians and as ratios to a baseline of the same run
 	@$(BIN)/python tools/bench

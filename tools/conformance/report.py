@@ -36,8 +36,8 @@ def page(results: Sequence[Result], version: str, checkout: str, parts: int) -> 
         "arguments they are given, and, for those that are about failing, retrying, caching or running again, what is",
         "to come of them: attempts, phases, cache status.",
         "",
-        f"SDK {version}, examples {checkout}. {len(results)} cases; {parts} more files are parts of others. "
-        f"{summary(results)}",
+        f"SDK {version}, examples {checkout}. {len(results)} cases; {parts} more files are parts of others.",
+        summary(results),
         "",
         "| cannot run here because | cases |",
         "| --- | --- |",

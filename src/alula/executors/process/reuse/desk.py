@@ -17,6 +17,7 @@ Message = dict[str, Any]
 
 _SOON = 0.05  # seconds; that an attempt began is told once it has lasted so long, or with its end
 _LINE = 1 << 24  # bytes; orders hold whole command lines
+_UNHEARD = 24 * 3600.0  # seconds that results which no server has heard of are kept for one
 
 
 class Desk:
@@ -32,6 +33,7 @@ class Desk:
         self._followed: set[str] = set()
         self._grown: set[str] = set()
         self._writer: asyncio.StreamWriter | None = None
+        self._leaving: asyncio.TimerHandle | None = None
         self._open = threading.Event()
 
     def start(self) -> None:
@@ -66,6 +68,7 @@ class Desk:
         if self._writer is not None:
             self._writer.close()
         self._writer = writer
+        self._stay()
         self._followed.clear()
         self._tell({"hello": self._policy, "held": self._held, "ended": self._ended, "abouts": self._abouts})
         try:
@@ -120,9 +123,12 @@ class Desk:
 
     def _leave_alone(self) -> None:
         """Without a server and without work there is no reason to stay for ever."""
+        self._stay()
         if self._writer is None and not self._held:
-            self._loop.call_later(self._policy["idle"] + self._policy["scaledown"], self._end_if_alone)
+            patience = _UNHEARD if self._ended else self._policy["idle"] + self._policy["scaledown"]
+            self._leaving = self._loop.call_later(patience, os._exit, 0)
 
-    def _end_if_alone(self) -> None:
-        if self._writer is None and not self._held:
-            os._exit(0)
+    def _stay(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
