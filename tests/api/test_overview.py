@@ -29,6 +29,7 @@ async def test_the_call_of_the_overview(served: Served, caller: Caller) -> None:
     assert "project my-project did not exist: created it" in served.log
     watch = caller.runs.watch_cluster_events(rpc.WatchClusterEventsRequest(id=root, attempt=1))
     events = [event.message async for message in watch for event in message.cluster_events]
-    assert len(events) == 1
+    assert len(events) == 2
+    assert events[1].startswith("time: queue 0.")
     assert events[0].startswith("image python:3.9 is not available here: running in the default environment (Python 3.")
     assert [event.message for event in details.attempts[0].cluster_events] == events

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from flyteidl2.app import app_definition_pb2 as pb
 from flyteidl2.app import app_payload_pb2 as payload
+from flyteidl2.core import tasks_pb2
 
 from alula.control.apps import Apps, Happened
 from alula.control.serving import Serving
 from alula.core import pages
 from alula.core.app import App, AppId, AppScope, Deployment, Report, Substate
-from alula.core.errors import Aborted, AlreadyExists, Conflict, Invalid, NotFound
+from alula.core.errors import Aborted, AlreadyExists, Conflict, Invalid, LaunchRefused, NotFound
 from alula.core.ingress import Address
 from alula.core.pages import Order, Page, Where
 from alula.wire import apps as wire
@@ -255,3 +256,30 @@ async def test_old_replicas_are_forgotten(apps: Apps, serving: Serving) -> None:
     assert gone == [f"a-{number}" for number in range(4)]
     kept = await anext(serving.replicas(made.key))
     assert [replica.name for replica in kept] == [f"a-{number}" for number in range(4, 25)]
+
+
+@pytest.mark.parametrize("as_pod", [False, True])
+async def test_what_an_app_asks_for_is_what_its_processes_may_not_exceed(apps: Apps, as_pod: bool) -> None:
+    asked = message()
+    if as_pod:
+        container: dict[str, Any] = {
+            "name": "app",
+            "args": ["serve"],
+            "resources": {"requests": {"memory": "256Mi", "cpu": 1}},
+        }
+        asked.spec.pod.pod_spec.update({"containers": [container]})
+    else:
+        asked.spec.container.resources.requests.add(name=tasks_pb2.Resources.MEMORY, value="256Mi")
+        asked.spec.container.resources.requests.add(name=tasks_pb2.Resources.CPU, value="1")
+    made = await apps.create(wire.asked(asked))
+    ready = wire.launch(made, "a-1", 4000, wire.Place({}, 30080, "s3://x/apps"), {})
+    assert (ready.resources.requests.memory, ready.resources.requests.cpu) == (256 * 2**20, 1)
+    assert (ready.resources.limits.memory, ready.resources.limits.cpu) == (256 * 2**20, 0)
+
+
+async def test_an_app_that_asks_for_no_quantity_is_refused(apps: Apps) -> None:
+    asked = message()
+    asked.spec.container.resources.limits.add(name=tasks_pb2.Resources.MEMORY, value="a lot")
+    made = await apps.create(wire.asked(asked))
+    with pytest.raises(LaunchRefused, match="a lot"):
+        wire.launch(made, "a-1", 4000, wire.Place({}, 30080, "s3://x/apps"), {})

@@ -96,9 +96,8 @@ def _one(case: Case, user: User, manifest: Manifest, told: argparse.Namespace) -
 def _user(told: argparse.Namespace, manifest: Manifest, have: frozenset[str]) -> Iterator[User]:
     with tempfile.TemporaryDirectory(prefix="conformance-") as name:
         folder = Path(name)
-        python = told.python.absolute() if told.python else None
-        python = python or furnish(folder / "environment", manifest.packages, manifest.wheels)
         examples = told.examples.resolve()
+        python = told.python.absolute() if told.python else furnish(folder / "environment", manifest, examples)
         if told.endpoint:
             keys = {name: value for name, value in os.environ.items() if name.startswith(("FLYTE_AWS_", "AWS_"))}
             yield User(examples, folder, Server(told.endpoint), python, keys)

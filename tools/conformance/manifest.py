@@ -60,6 +60,7 @@ class Manifest:
     """The whole file."""
 
     packages: tuple[str, ...]  # what a user has installed
+    projects: tuple[str, ...]  # folders of examples that a user has installed
     wheels: tuple[str, ...]  # what a developer of the SDK has built
     needs: tuple[tuple[str, str, tuple[str, ...]], ...]  # a need, what to say of it, the files that have it
     signs: tuple[tuple[str, str, str], ...]  # a need, what to say of it, a part of an error that shows it
@@ -103,6 +104,7 @@ def load(file: Path) -> Manifest:
     try:
         return Manifest(
             packages=tuple(told.pop("packages", ())),
+            projects=tuple(told.pop("projects", ())),
             wheels=tuple(told.pop("wheels", ())),
             needs=tuple((n["need"], n["reason"], tuple(n["files"])) for n in told["needs"] if "files" in n),
             signs=tuple((n["need"], n["reason"], sign) for n in told.pop("needs") for sign in n.get("signs", ())),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from judge import Seen, Went
-from manifest import Case
+from manifest import Case, Manifest
 from server import BIN, COMING, DOMAIN, Server, status
 
 _GRACE = 5  # seconds between SIGTERM and SIGKILL
@@ -151,18 +152,23 @@ def _end(process: "subprocess.Popen[str]") -> str:
     return ""
 
 
-def furnish(folder: Path, packages: Sequence[str], wheels: Sequence[str]) -> Path:
-    """Make an environment with this SDK and some packages, as a user has one; its Python.
+def furnish(folder: Path, manifest: Manifest, examples: Path) -> Path:
+    """Make an environment with this SDK and what else a user of the examples has; its Python.
 
     Images that are made "with the local SDK" take wheels from where the SDK's developers have built them: three folders
     above the package. Here those are the released ones.
     """
     uv = str(BIN / "uv") if (BIN / "uv").exists() else "uv"
     subprocess.run([uv, "venv", "--quiet", "--python", BIN / "python", folder], check=True)
-    wanted = [f"flyte=={version('flyte')}", *packages]
+    projects = [shutil.copytree(examples / name, folder / "projects" / name) for name in manifest.projects]
+    wanted = [
+        f"flyte=={version('flyte')}",
+        *manifest.packages,
+        *map(str, projects),
+    ]  # copies: builds leave files behind
     subprocess.run([uv, "pip", "install", "--quiet", "--python", folder, *wanted], check=True)
     built = next((folder / "lib").glob("python*")) / "dist"
-    named = [f"{wheel}=={version('flyte')}" for wheel in ("flyte", *wheels)]
+    named = [f"{wheel}=={version('flyte')}" for wheel in ("flyte", *manifest.wheels)]
     fetch = [
         sys.executable,
         "-m",

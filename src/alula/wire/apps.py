@@ -9,6 +9,7 @@ from flyteidl2.app import app_logs_payload_pb2, app_payload_pb2, replica_definit
 from flyteidl2.common import identity_pb2
 from flyteidl2.core import literals_pb2, security_pb2, tasks_pb2
 from flyteidl2.logs.dataplane import payload_pb2
+from flyteidl2.task import run_pb2
 from google.protobuf.json_format import MessageToDict
 
 from alula.core.app import (
@@ -29,8 +30,9 @@ from alula.core.app import (
 from alula.core.errors import Invalid, LaunchRefused
 from alula.core.ids import RunId
 from alula.core.ingress import endpoint_pattern, host_url, public_url
-from alula.core.launch import Launch, LogLine, Originator
+from alula.core.launch import Launch, LogLine, Originator, Resources
 from alula.core.template import render
+from alula.wire import resources as amounts
 from alula.wire import secrets, times
 
 _ORG = "local"  # `fserve` insists on an organisation; clients mostly have none
@@ -235,7 +237,7 @@ def launch(app: App, replica: str, port: int, place: Place, secrets_: Mapping[st
     """How a replica is started, to listen on ``port``. ``secrets_``: those that there are of `secret_keys`.
 
     Raises:
-        LaunchRefused: the spec describes nothing that can be started, or a secret is missing.
+        LaunchRefused: the spec describes nothing that can be started, an amount is none, or a secret is missing.
     """
     spec = pb.Spec.FromString(app.spec)
     container = _container(spec)
@@ -257,8 +259,22 @@ def launch(app: App, replica: str, port: int, place: Place, secrets_: Mapping[st
         "_F_APPLE_SILICON_ON_HOST": "1",
         "_F_APPLE_SILICON_HOST_PORT": str(port),
     }
-    command = with_port(words, app.plan.port, port)
-    return Launch(replica, command, env, container.image, _GRACE, injected.files, secrets=injected.texts)
+    return Launch(
+        name=replica,
+        command=with_port(words, app.plan.port, port),
+        env=env,
+        image=container.image,
+        grace=_GRACE,
+        files=injected.files,
+        secrets=injected.texts,
+        resources=_resources(spec, container),
+    )
+
+
+def _resources(spec: pb.Spec, container: tasks_pb2.Container) -> Resources:
+    """What a replica asks for and may not exceed, by the rules of tasks."""
+    template = tasks_pb2.TaskTemplate(extended_resources=spec.extended_resources)
+    return amounts.resources(template, container, run_pb2.RunSpec(), mirror=False)
 
 
 def secret_keys(app: App) -> set[str]:
@@ -292,6 +308,7 @@ def _container(spec: pb.Spec) -> tasks_pb2.Container:
                 image=str(one.get("image", "")),
                 command=_strings(one.get("command")),
                 args=_strings(one.get("args")),
+                resources=amounts.of_pod(one.get("resources")),
                 env=[
                     literals_pb2.KeyValuePair(key=str(pair.get("name", "")), value=str(pair.get("value", "")))
                     for pair in _dicts(one.get("env"))
