@@ -115,6 +115,18 @@ def test_files(source: str, kind: str, task: str | None) -> None:
     assert task is None or example.task == task
 
 
+def test_only_what_the_goal_exempts_is_left_out_of_the_strict_figure(judging: Any) -> None:
+    report = _module("report")
+    table = [
+        judging.Result(name="a", is_="passed"),
+        judging.Result(name="b", is_="cannot", reason="needs a GPU"),
+        judging.Result(name="c", is_="cannot", reason="runs for days"),
+        judging.Result(name="d", is_="failed", reason="no"),
+    ]
+    assert report.summary(table).startswith("1 of the 2 that can run here passed (50.0 %)")
+    assert report.strictly(table, {"needs a GPU"}).endswith("1 of 3 (33.3 %).")
+
+
 def test_a_manifest_says_what_nobody_knows(tmp_path: Path) -> None:
     manifest = _module("manifest")
     file = tmp_path / "m.toml"

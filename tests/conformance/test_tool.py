@@ -51,6 +51,8 @@ def test_the_page_has_every_case_and_no_path_of_this_machine(
     assert all(f"| {name} |" in page for name in results)
     assert "2 of the 3 that can run here passed (66.7 %); 1 cannot run here." in page
     assert "2 of the 3 that can run here passed" in said
+    assert "Leaving out only accounts, GPUs and the internet: 2 of 3 (66.7 %)." in page
+    assert "The results of 0 cases are of earlier runs" in page
     assert "1 more files are parts of others" in page
     assert str(HERE) not in page
     assert sys.prefix not in page

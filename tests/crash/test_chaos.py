@@ -27,7 +27,7 @@ from alula.executors.process.peers import SOCKET
 
 from .world import RUNS, Program, Work, World
 
-KILLS = int(os.environ.get("ALULA_CHAOS", "8"))
+KILLS = int(os.environ.get("ALULA_CHAOS", "3"))
 SEED = int(os.environ.get("ALULA_CHAOS_SEED", "1"))
 ALL = ("server", "launcher", "recorder", "parent", "worker", "attempt")
 WIDTH = 5  # children of a parent, and then half as many that share processes

@@ -19,7 +19,7 @@ import httpx
 from examples import find
 from judge import Result, excused, judge
 from manifest import Case, Manifest, load
-from report import page, summary
+from report import page, strictly, summary
 from server import Server, serving
 from user import User, furnish, keys_of
 
@@ -60,8 +60,15 @@ def main() -> None:
             raise
     table = [results[case.name] for case in cases if case.name in results]
     if told.page:
-        told.page.write_text(page(table, version("flyte"), told.checkout, parts))
+        earlier = len(table) - len({case.name for case in chosen} & {result.name for result in table})
+        origin = (
+            f"SDK {version('flyte')}, examples {told.checkout}. {len(table)} cases; {parts} more files are parts of "
+            f"others. The results of {earlier} cases are of earlier runs, maybe with an older server or manifest; what "
+            "had failed was run again."
+        )
+        told.page.write_text(page(table, origin, manifest.exempt()))
     print(summary(table))
+    print(strictly(table, manifest.exempt()))
 
 
 def _kept(file: Path | None, cases: Sequence[Case]) -> dict[str, Result]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from examples import Example
 
+EXEMPT = frozenset({"gpu", "account", "internet"})
+
 
 class Unclear(Exception):
     """The manifest says what nobody understands."""
@@ -78,6 +80,10 @@ class Manifest:
 
     def is_alone(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self.alone)
+
+    def exempt(self) -> frozenset[str]:
+        """The reasons that the goal itself names; all others are this manifest's judgement."""
+        return frozenset(reason for need, reason, _ in (*self.needs, *self.signs) if need in EXEMPT)
 
     def lacking(self, name: str, have: frozenset[str]) -> str:
         """Why a file cannot run where only ``have`` is there; empty: it can."""
