@@ -17,11 +17,15 @@ class Removed(Exception):
 
 
 class LogFile:
-    """A log's lines, read on from where the last read ended: in segment ``number``, at ``position``."""
+    """A log's lines, read on from where the last read ended: in segment ``number``, at ``position``.
+
+    ``ended`` is set by who reads on elsewhere, and knows that there is no more.
+    """
 
     def __init__(self, segments: Segments, name: str) -> None:
         self._segments, self._name = segments, name
         self.number = self.position = 0
+        self.ended = False
 
     def read(self) -> list[LogLine]:
         """The next lines; none at the end of the log, or if it is not there (yet).

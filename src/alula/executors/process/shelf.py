@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from alula.core.launch import LogLine
 from alula.executors.base import Archive
 from alula.executors.process import follow as _follow
 from alula.executors.process import records
+from alula.executors.process.follow import LogFile
 from alula.executors.process.measurements import Measurements
 from alula.executors.process.segments import Segments, over
 
@@ -61,20 +63,21 @@ class Shelf:
             async for batch in self._own.logs(name, follow=follow):
                 yield batch
             return
-        number = position = 0
-        if (found := await asyncio.to_thread(self._find, name)) is not None:
-            file = _follow.LogFile(Segments(found), name)
-            lines = self._follow(found.attempt(name), file) if follow else _follow.read(file)
-            try:
-                async for batch in lines:
-                    yield batch
-            except _follow.Removed:
-                number, position = file.number, file.position
-            else:
-                if file.position:
-                    return
-        async for batch in self._archived(name, number, position):
-            yield batch
+        home = await asyncio.to_thread(self._find, name)
+        file = LogFile(Segments(home or records.Home(self._home / self._part)), name)
+        while not file.ended:  # segments go from here to the archive while they are read
+            before = file.number, file.position
+            if home is not None:
+                with suppress(_follow.Removed):
+                    async for batch in self._follow(home.attempt(name), file) if follow else _follow.read(file):
+                        yield batch
+                    if (file.number or file.position) and not await self._goes_on(name, file.number):
+                        return
+            async for batch in self._archived(name, file):
+                yield batch
+            if before == (file.number, file.position):
+                break
+        self._check(name, file)
 
     async def forget_log(self, name: str) -> bool:
         """See `Executor.forget_log`."""
@@ -88,6 +91,10 @@ class Shelf:
         archived = self._archive is not None and await self._archive.forget(name)
         return there or archived
 
+    async def _goes_on(self, name: str, number: int) -> bool:
+        """Whether there is more in the archive: of what is here, a later segment may have been removed first."""
+        return self._archive is not None and await self._archive.get(name, number + 1) is not None
+
     def _find(self, name: str) -> records.Home | None:
         homes = (home for home in self._homes() if Segments(home).find(name, 0) or home.attempt(name).exists())
         return next(homes, None)
@@ -97,7 +104,7 @@ class Shelf:
         for replica in sorted((self._home / "replicas").glob("*")):
             yield records.Home(replica / self._part)
 
-    async def _follow(self, attempt: Path, file: _follow.LogFile) -> AsyncIterator[list[LogLine]]:
+    async def _follow(self, attempt: Path, file: LogFile) -> AsyncIterator[list[LogLine]]:
         while True:
             last = await asyncio.to_thread(over, attempt)
             while lines := await asyncio.to_thread(file.read):
@@ -106,18 +113,23 @@ class Shelf:
                 return
             await asyncio.sleep(_LOOK)
 
-    async def _archived(self, name: str, number: int, position: int) -> AsyncIterator[list[LogLine]]:
-        """The archived log, from a place in it."""
-        last = False
-        while self._archive is not None and not last and (found := await self._archive.get(name, number)) is not None:
-            data, last = found
-            while block := data[position : data.rfind(b"\n", position, position + _BLOCK) + 1]:
+    async def _archived(self, name: str, file: LogFile) -> AsyncIterator[list[LogLine]]:
+        """What the archive has of the log, from the place where ``file`` is."""
+        while self._archive is not None and not file.ended:
+            if (found := await self._archive.get(name, file.number)) is None:
+                return
+            data, file.ended = found
+            while block := data[file.position : data.rfind(b"\n", file.position, file.position + _BLOCK) + 1]:
+                file.position += len(block)
                 yield await asyncio.to_thread(_follow.lines, block)
-                position += len(block)
-            number, position = number + 1, 0
-        if last or not self._shared:
+            if not file.ended:
+                file.number, file.position = file.number + 1, 0
+
+    def _check(self, name: str, file: LogFile) -> None:
+        """Say it when there may be more elsewhere."""
+        if file.ended or not self._shared:
             return
         where = "Ask the replica that ran it, or wait until it has archived it; replicas may share a home (server.home)"
-        if number or position:
+        if file.number or file.position:
             raise Unavailable(f"there is no more of the log of {name} here. {where}")
         raise NotFound(f"there is no log of {name} here. {where}")
