@@ -27,13 +27,16 @@ from alula.executors.process.peers import SOCKET
 
 from .world import RUNS, Program, Work, World
 
-KILLS = int(os.environ.get("ALULA_CHAOS", "3"))
+KILLS = int(os.environ.get("ALULA_CHAOS", "0"))
 SEED = int(os.environ.get("ALULA_CHAOS_SEED", "1"))
 ALL = ("server", "launcher", "recorder", "parent", "worker", "attempt")
 WIDTH = 5  # children of a parent, and then half as many that share processes
 PATIENCE = 120.0
 
 Answer = TypeVar("Answer")
+
+# Beside another worker of the tests, work that has to end between two deaths did not always end in time.
+pytestmark = pytest.mark.skipif(not KILLS, reason="nothing is killed at random: `make chaos` does that, alone")
 Line = tuple[str, str, str, int, int]  # begin or done, run, what, attempt, pid
 
 
