@@ -113,17 +113,24 @@ def test_abort_leaves_no_container(
         watch = run_service_pb2.WatchActionDetailsRequest(action_id=action)
         for told in runs.WatchActionDetails(watch, timeout=60):
             if told.details.status.phase == phase_pb2.ACTION_PHASE_RUNNING:
+                if kind == "podman":
+                    _wait(served.home, contained=True)
                 runs.AbortRun(run_service_pb2.AbortRunRequest(run_id=action.run), timeout=20)
         assert told.details.status.phase == phase_pb2.ACTION_PHASE_ABORTED
     if kind == "podman":
-        deadline = time.monotonic() + 20  # nobody tells of a container's end
-        while left := _containers(served.home):
-            assert time.monotonic() < deadline, left
-            time.sleep(0.1)
+        _wait(served.home, contained=False)
+
+
+def _wait(home: Path, *, contained: bool) -> None:
+    """Wait until the server has a container, or none: nobody tells of a container's start and end."""
+    deadline = time.monotonic() + 20
+    while bool(_containers(home)) != contained:
+        assert time.monotonic() < deadline, f"there {'was none' if contained else 'is one still'}"
+        time.sleep(0.1)
 
 
 def _containers(home: Path) -> str:
-    command = ["podman", "ps", "--all", "--quiet", "--filter", f"label=alula.home={home / 'executor'}"]
+    command = ["podman", "ps", "--all", "--quiet", "--filter", f"label=alula.home={home.resolve()}"]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
 

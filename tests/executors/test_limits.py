@@ -128,7 +128,7 @@ import os, time
 child = os.fork()
 end = time.monotonic() + 2
 while time.monotonic() < end: pass
-print(sum(os.times()[:2]), flush=True)
+os.write(1, f"{sum(os.times()[:2])}\\n".encode())  # both at once: a line in one piece
 if child: os.waitpid(child, 0)
 """
     await _start(held, code, cpu=0.5)

@@ -10,7 +10,7 @@ from alula.blobs.store import Blobs
 from alula.control.images import RECIPES
 from alula.core.image import ours
 from alula.executors.base import Executor
-from alula.executors.container.executor import ContainerExecutor
+from alula.executors.container.executor import ContainerExecutor, label
 from alula.executors.process.environment import Environment
 from alula.executors.process.environments.builder import Permit
 from alula.executors.process.environments.finder import Environments
@@ -38,7 +38,6 @@ async def executing(settings: Settings, stores: Stores, images: Environments) ->
         environments=images,
         habits=Habits(told.log_limit * _MIB, outlive=not settings.shared),
     )
-    name = str(settings.private.resolve())
     shared = ReusingExecutor(
         processes,
         settings.private / "executor",
@@ -46,7 +45,7 @@ async def executing(settings: Settings, stores: Stores, images: Environments) ->
         log_cap=told.log_limit * _MIB,
         reuse=told.isolation == "process",
     )
-    contained = ContainerExecutor(shared, told.containers, name, ours, os.environ)
+    contained = ContainerExecutor(shared, told.containers, label(settings.private), ours, os.environ)
     async with processes, shared, contained:
         yield contained
 

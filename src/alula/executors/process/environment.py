@@ -99,8 +99,3 @@ class Environment:
     def base(self) -> images.Base:
         """What it is, as an image's name says it."""
         return images.Base(".".join(self.python.split(".")[:2]), self.sdk)
-
-
-def default_image(image: str) -> bool:
-    """Whether an image is an environment: one of the SDK's defaults, or built here."""
-    return images.ours(image)

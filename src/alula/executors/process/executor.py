@@ -24,6 +24,7 @@ from alula.executors.process.life import Habits, Life
 from alula.executors.process.link import Message
 from alula.executors.process.machine import visible
 from alula.executors.process.measurements import Measurements
+from alula.executors.process.news import News
 from alula.executors.process.segments import Segments
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
@@ -78,8 +79,7 @@ class ProcessExecutor:
         self._bundles = Bundles(self._home.bundles, self._environment, fetch)
         self._life = Life(self._home, self._environment, mode, habits or Habits())
         self._attempts: dict[str, _Attempt] = {}
-        self._changed: dict[str, None] = {}
-        self._change = asyncio.Event()
+        self._news = News()
         self._growth = _follow.Growth()
         self._following: asyncio.Task[None] | None = None
 
@@ -175,14 +175,9 @@ class ProcessExecutor:
             async for lines in _follow.follow(file, grown, attempt.over):
                 yield lines
 
-    async def changes(self) -> AsyncIterator[str]:
+    def changes(self) -> AsyncIterator[str]:
         """See `Executor.changes`. For one consumer."""
-        while True:
-            await self._change.wait()
-            self._change.clear()
-            names, self._changed = self._changed, {}
-            for name in names:
-                yield name
+        return self._news.names()
 
     async def names(self) -> list[str]:
         """See `Executor.names`."""
@@ -221,7 +216,7 @@ class ProcessExecutor:
         """Start an attempt once its environment is built; without one it is over."""
         assert self._environments is not None, "something has to be built"
         directory = self._home.attempt(launch.name)
-        self._tell(attempt.name)
+        self._news.tell(attempt.name)
         try:
             found = await self._environments.made(launch.image, directory)
         except (LaunchRefused, OSError) as error:
@@ -291,7 +286,7 @@ class ProcessExecutor:
         if attempt is not None and not attempt.over.is_set():
             attempt.seen = replace(attempt.seen, presence=Presence.RUNNING, started_at=_time(message["at"]))
             attempt.placed.set()
-            self._tell(attempt.name)
+            self._news.tell(attempt.name)
 
     def _ended(self, name: str, record: records.Record) -> None:
         attempt = self._attempts.get(name)
@@ -301,7 +296,7 @@ class ProcessExecutor:
         attempt.placed.set()
         attempt.over.set()
         self._growth.grew(name)
-        self._tell(name)
+        self._news.tell(name)
 
     async def _died(self) -> None:
         """The launcher is gone, and all it held: what has no end by now is lost."""
@@ -311,10 +306,6 @@ class ProcessExecutor:
                 with suppress(OSError):  # without it the next life finds the attempt lost, too
                     await asyncio.to_thread(records.replace, self._home.attempt(attempt.name) / records.END, record)
                 self._ended(attempt.name, record)
-
-    def _tell(self, name: str) -> None:
-        self._changed[name] = None
-        self._change.set()
 
 
 def _check(launch: Launch) -> None:

@@ -18,6 +18,7 @@ from alula.core.launch import Launch, LogLine, Observation, Presence, Resources,
 from alula.executors.base import Executor
 from alula.executors.process import follow as _follow
 from alula.executors.process import records
+from alula.executors.process.news import News
 from alula.executors.process.reuse import arguments, shared, worker
 from alula.executors.process.reuse.handed import MOST
 from alula.executors.process.reuse.peer import Peer
@@ -72,8 +73,7 @@ class ReusingExecutor:
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._growth = _follow.Growth()
-        self._changed: dict[str, None] = {}
-        self._change = asyncio.Event()
+        self._news = News()
         self._began = datetime.now(UTC)
 
     async def __aenter__(self) -> Self:
@@ -160,14 +160,9 @@ class ReusingExecutor:
             async for lines in _follow.follow(file, grown, attempt.over):
                 yield lines
 
-    async def changes(self) -> AsyncIterator[str]:
+    def changes(self) -> AsyncIterator[str]:
         """See `Executor.changes`. For one consumer."""
-        while True:
-            await self._change.wait()
-            self._change.clear()
-            names, self._changed = self._changed, {}
-            for name in names:
-                yield name
+        return self._news.names()
 
     async def names(self) -> list[str]:
         """See `Executor.names`."""
@@ -216,11 +211,7 @@ class ReusingExecutor:
         attempt.seen = seen
         attempt.over.set()
         self._growth.grew(attempt.name)
-        self._tell(attempt.name)
-
-    def _tell(self, name: str) -> None:
-        self._changed[name] = None
-        self._change.set()
+        self._news.tell(attempt.name)
 
     def _follow(self, name: str, on: bool) -> None:
         attempt = self._attempts.get(name)
@@ -230,7 +221,7 @@ class ReusingExecutor:
     async def _pass_on(self) -> None:
         async for name in self._processes.changes():
             if not name.startswith(_PREFIX):
-                self._tell(name)
+                self._news.tell(name)
 
     # Workers
 
@@ -328,7 +319,7 @@ class ReusingExecutor:
                 member.pool.step()
             elif attempt is not None and "started" in message:
                 attempt.seen = replace(attempt.seen, presence=Presence.RUNNING, started_at=_time(message["at"]))
-                self._tell(attempt.name)
+                self._news.tell(attempt.name)
                 if attempt.name in self._growth.names():  # who follows it has waited for this
                     self._follow(attempt.name, on=True)
             elif attempt is not None:
