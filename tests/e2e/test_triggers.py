@@ -32,7 +32,7 @@ def test_it_fires(user: User, start: datetime) -> None:
     """The run that the clock starts has the time it was due at, the trigger's inputs and environment."""
     deadline = start.timestamp() + 60
     while not (runs := [run for run in user.json("get", "run") if _trigger(run) == "soon"]):
-        assert time.time() < deadline, "it was never fired"
+        assert time.time() < deadline, f"it was never fired: {user.json('get', 'trigger')}"
     (run,) = runs
     name = run["action"]["id"]["run"]["name"]
     assert user.outputs(name) == f"ActionOutputs(o0=['{start.isoformat()}', '4', 'blue', \"{{'team': 'red'}}\"])"
