@@ -1,0 +1,1 @@
+"""A Kubernetes cluster as an executor: TaskActions are written, and their status is read."""
