@@ -31,7 +31,7 @@ def told(user: User, start: datetime) -> Told:
 def test_it_fires(user: User, start: datetime) -> None:
     """The run that the clock starts has the time it was due at, the trigger's inputs and environment."""
     deadline = start.timestamp() + 60
-    while not (runs := [run for run in user.json("get", "run") if _trigger(run) == "soon"]):
+    while not (runs := [run for run in user.json("get", "run", "--limit", "1000") if _trigger(run) == "soon"]):
         assert time.time() < deadline, f"it was never fired: {user.json('get', 'trigger')}"
     (run,) = runs
     name = run["action"]["id"]["run"]["name"]
