@@ -67,7 +67,7 @@ def test_run_again(user: User) -> None:
 def test_get(user: User) -> None:
     run = user.start("shapes.py", "top")
     assert user.outputs(run) == "ActionOutputs(o0=['top', 'middle', 'leaf'])"
-    assert run in {one["action"]["id"]["run"]["name"] for one in user.json("get", "run")}
+    assert run in {one["action"]["id"]["run"]["name"] for one in user.json("get", "run", "--limit", "1000")}
     actions = user.json("get", "action", run)
     assert [(a["metadata"]["task"]["id"]["name"], a["metadata"].get("parent", "")) for a in actions] == [
         ("shapes.top", ""),
