@@ -44,6 +44,15 @@ async def test_a_task_that_takes_too_long(
     assert all(a.error_info.code == code and a.HasField("end_time") for a in details.attempts)
 
 
+async def test_its_error_has_the_end_of_its_log(caller: Caller, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    waits = f"import pathlib, time; print('step 41'); print('step 42'); pathlib.Path({str(here)!r}).touch()"
+    details = await caller.ended(await caller.start(limited(python(f"{waits}; time.sleep(600)"), max_runtime=1)))
+    assert here.exists(), "it was too slow to say anything"
+    assert details.error_info.code == "MAX_RUNTIME_EXCEEDED"
+    assert details.error_info.message == "still running after 1 s; the end of its log:\nstep 41\nstep 42\n"
+
+
 async def test_a_task_that_is_done_in_time_is_not_touched(caller: Caller) -> None:
     details = await caller.ended(
         await caller.start(limited(python("print('quick')"), max_runtime=30, all=60, queued=30))

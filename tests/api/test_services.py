@@ -66,11 +66,6 @@ async def test_what_tasks_are_refused(caller: Caller) -> None:
     elsewhere = {**task("v1"), "domain": "nowhere"}
     with refused(Code.NOT_FOUND, "nowhere"):
         await caller.tasks.deploy_task(tasks.DeployTaskRequest(task_id=elsewhere, spec=python("pass")))
-    trigger = {"name": "t", "spec": {"active": True}}
-    with refused(Code.INVALID_ARGUMENT, "triggers: 't' is there twice"):
-        await caller.tasks.deploy_task(
-            tasks.DeployTaskRequest(task_id=task("v1"), spec=python("pass"), triggers=[trigger, trigger])
-        )
     place = {"name": "deploying", "domain": "development"}
     with refused(Code.INVALID_ARGUMENT, "request.limit"):
         await caller.tasks.list_tasks(tasks.ListTasksRequest(project_id=place, request={"limit": 201}))

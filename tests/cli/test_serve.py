@@ -98,6 +98,12 @@ WRONG = [
         '[notifications.mail]\nhost = "h"',
         "notifications.mail.sender: it is missing; a text that is not empty is needed",
     ),
+    ('[clusters.a]\nqueue = ["x"]', "clusters.a.queue: there is no such key; known here are queues, projects"),
+    ("[clusters.a]\nnamespace = 7", "clusters.a.namespace: it has to be a text that is not empty"),
+    ("[clusters.a]\ndefault = true\n[clusters.b]\ndefault = true", "clusters: both a and b claim the default"),
+    ("[clusters.A_B]", "clusters.A_B: use at most 63 small letters, digits and hyphens"),
+    ('[clusters.local]\ncontext = "x"', "clusters.local: it is this machine"),
+    ('[clusters.a]\nendpoint = "flyte:80"', "clusters.a.endpoint: 'flyte:80' is no URL"),
     ("[server\n", "it is no TOML"),
 ]
 
@@ -164,6 +170,11 @@ def test_everything_that_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
             password = { env = "SMTP_PASSWORD" }
             [notifications.rules]
             mine = { anything = [1, 2] }
+            [clusters.gpus]
+            kubeconfig = "kube"
+            queues = ["gpu"]
+            [clusters.local]
+            projects = ["small"]
             """,
         )
     )
@@ -175,6 +186,8 @@ def test_everything_that_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert settings.notifications.rules == {"mine": {"anything": [1, 2]}}
     assert settings.queues == {"gpu": 2, "p/development/big": 1}
     assert settings.retention == {"old": 0.5, "*": 30}
+    assert settings.clusters["gpus"].kubeconfig == tmp_path / "kube"
+    assert settings.clusters["local"].projects == ("small",)
     assert "hush" not in repr(settings)
 
 

@@ -127,6 +127,14 @@ def test_only_what_the_goal_exempts_is_left_out_of_the_strict_figure(judging: An
     assert report.strictly(table, {"needs a GPU"}).endswith("1 of 3 (33.3 %).")
 
 
+def test_what_was_run_again_is_told(judging: Any) -> None:
+    report = _module("report")
+    table = [judging.Result(name=name, is_="passed", ran=ran) for name, ran in (("a", "09:00"), ("b", "09:00"))]
+    assert report.when(table) == "Run 09:00."
+    table.append(judging.Result(name="c", is_="passed", ran="10:00"))
+    assert report.when(table).startswith("2 results are of the run of 09:00; 1 of 10:00: what had failed before, or ")
+
+
 def test_a_manifest_says_what_nobody_knows(tmp_path: Path) -> None:
     manifest = _module("manifest")
     file = tmp_path / "m.toml"

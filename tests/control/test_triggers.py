@@ -299,6 +299,17 @@ async def test_with_a_task(timed: Timed) -> None:
     assert [trigger.id.name for trigger in left] == ["own"]
 
 
+async def test_two_of_one_name_with_a_task(timed: Timed) -> None:
+    """They are deployed one after the other: the last one holds, and the first is a revision of it."""
+    await timed.task("v1", [bundled("twice", cron("0 * * * *")), bundled("own"), bundled("twice", every(200))])
+    found, _ = await timed.world.triggers.page(TriggerScope(), Page(order=(Order("name", descending=False),)))
+    assert [(trigger.id.name, trigger.revision) for trigger in found] == [("own", 1), ("twice", 2)]
+    assert found[1].new.automation == every(200).SerializeToString(deterministic=True)
+    assert found[1].next_at == timed.now + 200 * MINUTE
+    first = await timed.world.triggers.revision(found[1].id, 1)
+    assert first.new.automation == cron("0 * * * *").SerializeToString(deterministic=True)
+
+
 @pytest.mark.parametrize(
     ("automation", "said"),
     [

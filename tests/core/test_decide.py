@@ -12,28 +12,29 @@ from alula.core.verdict import Verdict
 from .builders import FAILURE, NOW, action, after
 
 _INIT, _RUN = Move(Phase.INITIALIZING), Move(Phase.RUNNING)
-_ENDED = (Wait(), Release(), Release(), Release(), Release())
+_FULL = Move(Phase.WAITING_FOR_RESOURCES)
+_ENDED: tuple[Step, ...] = (Wait(), *[Release()] * 6)
 
-# What is seen of the attempt: nothing, STARTING, RUNNING, EXITED, LOST.
-_TABLE: dict[Phase, tuple[Step, Step, Step, Step, Step]] = {
-    Phase.QUEUED: (Submit(), _INIT, _RUN, Judge(), Judge()),
-    Phase.WAITING_FOR_RESOURCES: (Submit(), _INIT, _RUN, Judge(), Judge()),
-    Phase.INITIALIZING: (Judge(), Wait(), _RUN, Judge(), Judge()),
-    Phase.RUNNING: (Judge(), Wait(), Wait(), Judge(), Judge()),
-    Phase.PAUSED: (Judge(), Wait(), Wait(), Judge(), Judge()),
+# What is seen of the attempt: nothing, ACCEPTED, WAITING, STARTING, RUNNING, EXITED, LOST.
+_TABLE: dict[Phase, tuple[Step, ...]] = {
+    Phase.QUEUED: (Submit(), Wait(), _FULL, _INIT, _RUN, Judge(), Judge()),
+    Phase.WAITING_FOR_RESOURCES: (Submit(), Wait(), Wait(), _INIT, _RUN, Judge(), Judge()),
+    Phase.INITIALIZING: (Judge(), Wait(), Wait(), Wait(), _RUN, Judge(), Judge()),
+    Phase.RUNNING: (Judge(), Wait(), Wait(), Wait(), Wait(), Judge(), Judge()),
+    Phase.PAUSED: (Judge(), Wait(), Wait(), Wait(), Wait(), Judge(), Judge()),
     Phase.SUCCEEDED: _ENDED,
     Phase.FAILED: _ENDED,
     Phase.ABORTED: _ENDED,
     Phase.TIMED_OUT: _ENDED,
     Phase.RECOVERED: _ENDED,
 }
-_SEEN = (None, *(Observation(p) for p in (Presence.STARTING, Presence.RUNNING, Presence.EXITED, Presence.LOST)))
+_SEEN = (None, *map(Observation, Presence))
 _CELLS = [(phase, seen, step) for phase, row in _TABLE.items() for seen, step in zip(_SEEN, row, strict=True)]
 
 
 def test_the_table_is_whole() -> None:
     assert set(_TABLE) == set(Phase)
-    assert {seen.presence for seen in _SEEN if seen} == set(Presence)
+    assert {len(row) for row in _TABLE.values()} == {len(_SEEN)}
 
 
 @pytest.mark.parametrize(("phase", "seen", "step"), _CELLS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from alula.core.errors import Invalid
 from alula.core.ids import ActionId, RunId
-from alula.core.naming import attempt_name, check_run_name, run_name
+from alula.core.naming import attempt_label, attempt_name, check_run_name, run_name
 
 _FILE = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 
@@ -82,3 +82,11 @@ def test_attempt_names_can_be_read() -> None:
     name = attempt_name(ActionId(RunId("p", "development", "my-run"), "a0"), 2)
     assert name.startswith("my-run-a0.")
     assert name.endswith(".2")
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1, True), (63, True), (64, False), (200, False)])
+def test_an_attempt_is_a_label(length: int, kept: bool) -> None:
+    label = attempt_label("x" * length)
+    assert (label == "x" * length) is kept
+    assert len(label) <= 63
+    assert label != attempt_label("y" + "x" * (length - 1))

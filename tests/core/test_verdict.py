@@ -6,6 +6,7 @@ import pytest
 
 from alula.core.action import Blame, Failure
 from alula.core.launch import Observation, Presence
+from alula.core.taskaction import Cause
 from alula.core.verdict import Verdict, Written, judge
 
 _USER = Failure("ValueError", "no", Blame.USER, recoverable=True)
@@ -13,6 +14,17 @@ _FINAL = Failure("ValueError", "no", Blame.USER, recoverable=False)
 _SYSTEM = Failure("RuntimeSystemError", "child", Blame.SYSTEM, recoverable=True)
 _NOTHING, _OUTPUTS = Written(), Written(outputs=True)
 _LOST = Observation(Presence.LOST)
+
+_OOM = Cause("OOMKilled", "the container main ended with exit code 137 (OOMKilled)")
+_KILLED = Cause("Interrupted", "the container main ended with exit code 137", system=True)
+_DELETED = Cause("ResourceDeletedExternally", "the pod was deleted, and not by alula", system=True)
+_NO_INPUTS = Cause("DownloadFailed", "the container flyte-copilot-downloader ended with exit code 1", system=True)
+_EXITED = Cause("ContainerFailed", "the container main ended with exit code 3")
+_NO_IMAGE = Cause("ContainersNotReady|InvalidImageName", "the image cannot be", recoverable=False)
+
+
+def _caused(cause: Cause, code: int | None = None) -> Observation:
+    return Observation(Presence.EXITED, exit_code=code, cause=cause, out_of_memory=cause.code == "OOMKilled")
 
 
 def _exited(code: int | None = None, *, signal: int | None = None, oom: bool = False) -> Observation:
@@ -150,3 +162,45 @@ def test_who_could_not_reach_a_server_that_was_gone_is_forgiven(
 def test_who_did_without_a_server_that_was_gone_has_succeeded() -> None:
     seen = replace(_UNSERVED, exit_code=0, log_tail=_GONE)
     assert judge(seen, _OUTPUTS, expects_outputs=True) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("seen", "blame", "forgiven"),
+    [
+        (_caused(_OOM, 137), Blame.USER, 0),
+        (_caused(_KILLED, 137), Blame.SYSTEM, 20),
+        (_caused(_NO_INPUTS), Blame.SYSTEM, 3),
+        (_caused(_DELETED), Blame.SYSTEM, 20),
+        (_caused(_EXITED, 3), Blame.USER, 0),
+        (_caused(_NO_IMAGE), Blame.USER, 0),
+    ],
+)
+@pytest.mark.parametrize("expects", [True, False])
+def test_what_a_cluster_says_is_the_failure(seen: Observation, expects: bool, blame: Blame, forgiven: int) -> None:
+    assert seen.cause is not None
+    failure = Failure(seen.cause.code, seen.cause.message, blame, seen.cause.recoverable)
+    assert judge(seen, _NOTHING, expects_outputs=expects) == Verdict(failure, forgiven)
+
+
+@pytest.mark.parametrize("cause", [_OOM, _KILLED, _DELETED])
+def test_what_a_cluster_ended_after_its_work_was_done_has_succeeded(cause: Cause) -> None:
+    assert judge(_caused(cause), _OUTPUTS, expects_outputs=True) == Verdict()
+
+
+@pytest.mark.parametrize("cause", [_EXITED, _NO_IMAGE])
+def test_what_failed_by_itself_in_a_cluster_has_failed(cause: Cause) -> None:
+    failure = judge(_caused(cause), _OUTPUTS, expects_outputs=True).failure
+    assert failure is not None
+    assert failure.code == cause.code
+
+
+@pytest.mark.parametrize("cause", [_KILLED, _DELETED, _EXITED, _NO_IMAGE])
+def test_an_error_document_goes_before_what_a_cluster_says(cause: Cause) -> None:
+    assert judge(_caused(cause, 1), Written(error=_USER), expects_outputs=True) == Verdict(_USER)
+
+
+def test_a_task_that_says_what_came_of_too_little_memory() -> None:
+    failure = judge(_caused(_OOM, 1), Written(error=_USER), expects_outputs=True).failure
+    assert failure is not None
+    assert failure.code == "OOMKilled"
+    assert "ValueError: no" in failure.message

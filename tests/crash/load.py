@@ -13,7 +13,7 @@ RAN = os.environ["RAN"]
 VERSION = "1"
 
 shared = flyte.TaskEnvironment(
-    name="chaos-shared", env_vars={"RAN": RAN}, reusable=flyte.ReusePolicy(replicas=(1, 2), concurrency=2)
+    name="chaos-shared", env_vars={"RAN": RAN}, reusable=flyte.ReusePolicy(replicas=1, concurrency=2)
 )
 plain = flyte.TaskEnvironment(name="chaos", env_vars={"RAN": RAN}, depends_on=[shared])
 
@@ -29,18 +29,18 @@ def write(word: str, what: str) -> None:
 
 @plain.task(retries=1)
 async def leaf(x: int) -> int:
-    """Of each five, one fails at first, one takes CPU, one prints a lot, two sleep."""
+    """Of each four, one fails at first, one takes CPU, one prints a lot, one sleeps."""
     write("begin", f"leaf{x}")
-    if x % 5 == 0 and attempt() == 0:
+    if x % 4 == 0 and attempt() == 0:
         raise ValueError("as asked")
-    if x % 5 == 1:
+    if x % 4 == 1:
         end = time.process_time() + 0.1
         while time.process_time() < end:
             pass
-    elif x % 5 == 2:
+    elif x % 4 == 2:
         print("line\n" * 2000)
     else:
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.3)
     write("done", f"leaf{x}")
     return x
 

@@ -18,6 +18,7 @@ from flyteidl2.workflow import run_service_pb2 as pb
 from alula.cli.connect import Connect
 from alula.core.phase import Phase
 from alula.executors.process import tree
+from alula.executors.process.worker import SHOWN
 
 RUNS = pb.DESCRIPTOR.services_by_name["RunService"].methods_by_name
 DYING = Path(__file__).with_name("dying.py")
@@ -49,7 +50,7 @@ class Program:
     """A process. ``mark`` is that of its attempt."""
 
     pid: int
-    kind: str  # server, launcher, recorder, parent, worker (idle), attempt or other
+    kind: str  # server, launcher, recorder, parent, worker (idle), reusable, attempt or other
     command: str
     mark: str
 
@@ -59,12 +60,15 @@ class Program:
 
 
 def _kind(command: str, mark: str) -> str:
-    for name in ("launcher", "recorder", "parent"):
-        if f"alula.executors.process.{name} import" in command:
-            return name if name != "parent" or mark.partition("/")[2].startswith("-") else "attempt"
-    if not mark:
-        return "server" if "alula up" in command or "dying.py" in command else "other"
-    return "worker" if mark.partition("/")[2].startswith("-") else "attempt"
+    name = mark.partition("/")[2]
+    if name and not name.startswith("-"):
+        return "reusable" if name.startswith("reuse.") else "attempt"
+    for kind in ("launcher", "recorder", "parent"):
+        if f"alula.executors.process.{kind} import" in command:
+            return kind
+    if SHOWN.decode() in command:
+        return "worker"
+    return "server" if "alula up" in command or "dying.py" in command else "other"
 
 
 class World:
@@ -119,26 +123,27 @@ class World:
 
     def programs(self) -> list[Program]:
         """Every process of this home, and what it is."""
-        found = []
+        found, identities = [], self._identities()
         for process in psutil.process_iter():
             mark = tree.mark(process.pid)
             try:
                 told = [*process.cmdline(), process.cwd()]
+                if mark.partition("/")[0] not in identities and not any(str(self.home.parent) in text for text in told):
+                    continue
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                     continue
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-            if mark.partition("/")[0] in self._identities() or any(str(self.home.parent) in text for text in told):
-                found.append(Program(process.pid, _kind(" ".join(told), mark), " ".join(told)[:200], mark))
+            found.append(Program(process.pid, _kind(" ".join(told), mark), " ".join(told)[:200], mark))
         return found
 
     def _identities(self) -> list[str]:
         files = (self.home / name / "id" for name in ("executor", "apps"))
         return [file.read_text().strip() for file in files if file.exists()]
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Wait for what only the machine can show."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -162,11 +167,11 @@ class World:
         command = [str(ALULA.with_name("runs-client")), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    async def end(self, name: str) -> tuple[Phase, int]:
+    async def end(self, name: str, patience: float | None = PATIENCE) -> tuple[Phase, int]:
         """Wait until a run has ended; how, and after how many attempts."""
         request = pb.WatchRunDetailsRequest()
         request.run_id.project, request.run_id.domain, request.run_id.name = "flytesnacks", "development", name
-        async with Connect(self.endpoint) as server, asyncio.timeout(PATIENCE):
+        async with Connect(self.endpoint) as server, asyncio.timeout(patience):
             async for response in server.stream(RUNS["WatchRunDetails"], request):
                 details = response.details.action
         self.said[name] = str(details.error_info)

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from flyteidl2.common import phase_pb2
+from flyteidl2.core import security_pb2
 from flyteidl2.workflow import run_service_pb2, run_service_pb2_grpc
 
 from .test_containers import request
@@ -71,6 +72,7 @@ def test_the_copilot_contract(owner: User) -> None:
     assert told["sums"] == [42, "hello!", 1.5, True]
     assert told["times"] == "1:00:02.500000"
     assert (told["copy"], told["kept"], told["named"]) == ("text of a file", ["a.txt", "b.txt"], "a.txt\n")
+    assert told["listed"] == ["1_a.txt a.txt\n", "text of a filetext of a file"]
     errors = told["errors"]
     assert errors["fails"] == [
         "ContainerFailed",
@@ -91,6 +93,16 @@ def test_a_named_image(contained: tuple[str, Served], owner: User) -> None:
     notes = " ".join(event.message for attempt in details.attempts for event in attempt.cluster_events)
     assert ("running in a container" in notes) == (kind == "podman"), notes
     assert IMAGE in notes
+
+
+def test_secrets_are_where_programs_look(contained: tuple[str, Served], owner: User) -> None:
+    if contained[0] == "off":
+        pytest.skip("without an engine nothing has a file system of its own")
+    owner.flyte("create", "secret", "box-key", "--value", "hush")
+    asked = request("sh", "-c", '[ "$(cat /etc/flyte/secrets/Box/box-key)" = hush ]', image=IMAGE)
+    secret = asked.task_spec.task_template.security_context.secrets.add(key="box-key", group="Box")
+    secret.mount_requirement = security_pb2.Secret.FILE
+    assert _ended(owner, asked).status.phase == phase_pb2.ACTION_PHASE_SUCCEEDED
 
 
 def test_an_image_that_cannot_be_had(contained: tuple[str, Served], owner: User) -> None:
@@ -135,9 +147,13 @@ def _containers(home: Path) -> str:
 
 
 def _run(user: User, *words: str, image: str) -> Any:
+    return _ended(user, request(*words, image=image))
+
+
+def _ended(user: User, asked: run_service_pb2.CreateRunRequest) -> Any:
     with grpc.insecure_channel(f"localhost:{user.port}") as channel:
         runs = run_service_pb2_grpc.RunServiceStub(channel)  # type: ignore[no-untyped-call]
-        action = runs.CreateRun(request(*words, image=image), timeout=20).run.action.id
+        action = runs.CreateRun(asked, timeout=20).run.action.id
         watch = run_service_pb2.WatchActionDetailsRequest(action_id=action)
         *_, last = runs.WatchActionDetails(watch, timeout=60)
         return last.details

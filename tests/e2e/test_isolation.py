@@ -22,16 +22,19 @@ def test_a_task_apart(tmp_path: Path) -> None:
     with serving(tmp_path / "home", '[executor]\nisolation = "namespaces"\n') as served:
         user = User(tmp_path / "user", served.home, served.port)
         user.home.mkdir()
+        user.flyte("create", "secret", "apart-key", "--value", "hush")
         told = user.python("apart.py", env={"SERVER_HOME": str(served.home)})
     assert told["phase"] == "ActionPhase.SUCCEEDED"
     assert told["pids"] <= 3
     assert told["server"] == ["executor"]
     assert (told["etc"], told["work"], told["tmp"]) == (False, True, True)
+    assert (told["users"], told["secret"]) == (True, True)
     assert told["child"] == 42
 
 
 def test_without_it_is_as_ever(user: User) -> None:
     """What the test above proves is not so by itself."""
+    user.flyte("create", "secret", "apart-key", "--value", "hush")
     told = user.python("apart.py", env={"SERVER_HOME": str(Path(user.env["FLYTECTL_CONFIG"]).parent)})
     assert "keys.json" in told["server"]
     assert told["pids"] > 3

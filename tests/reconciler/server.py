@@ -11,6 +11,7 @@ from alula.core.ids import ROOT, ActionId
 from alula.core.phase import Phase
 from alula.reconciler.admission import Admission, Rules
 from alula.reconciler.loop import Reconciler
+from alula.reconciler.places import Destinations
 from alula.reconciler.slots import Slots
 from alula.reconciler.step import Steps, Verbs
 from alula.storage import actions as store
@@ -42,7 +43,7 @@ class Server:
         rows = Verbs(verbs, self.world.caching, self.world.artifacts)
         slots = Slots(capacity, self.queues, self.rules.machine)
         admission = Admission(verbs, slots, self.rules, self.world.clock)
-        steps = Steps(rows, machine, self.world.blobs, admission, self.world.clock, {"SERVER": "here"})
+        steps = Steps(rows, machine, self.world.blobs, admission, self.world.clock, Destinations({"SERVER": "here"}))
         return Reconciler(verbs, machine, self.world.changes, steps)
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ from flyteidl2.core import tasks_pb2
 from google.protobuf.json_format import ParseDict
 
 from alula.core.errors import LaunchRefused
-from alula.wire.clusters import Local, local
+from alula.wire.clusters import Local, local, replicas
 
 A0 = ("a0", "--inputs", "i", "--name", "x y")
 
@@ -45,7 +45,27 @@ def test_what_runs_as_it_is(kind: str) -> None:
 def test_clustered(custom: dict[str, Any], workers: int, restarts: int) -> None:
     found = decided("clustered-task", custom, ("clustered", *A0[1:]))
     assert found.words == torchrun(workers, restarts)
-    assert found.env == {"NODE_RANK": "0", "FLYTE_CLUSTERED_WORKER": "1", "JOBSET_MAX_RESTARTS": str(restarts)}
+    assert found.env == {
+        "NODE_RANK": "0",
+        "FLYTE_CLUSTERED_WORKER": "1",
+        "JOBSET_MAX_RESTARTS": str(restarts),
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "custom", "count"),
+    [
+        ("clustered-task", {"replicas": 16, "nprocPerNode": 4}, 16),
+        ("clustered-task", {}, 1),
+        ("ray", {"replicas": 16}, 1),
+        ("python", {}, 1),
+    ],
+)
+def test_how_many_pods_it_stands_for(kind: str, custom: dict[str, Any], count: int) -> None:
+    template = tasks_pb2.TaskTemplate(type=kind)
+    ParseDict(custom, template.custom)
+    assert replicas(template) == count
 
 
 @pytest.mark.parametrize("option", [["--runtime=jax"], ["--runtime", "jax"]])

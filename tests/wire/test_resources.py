@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from alula.core.errors import Invalid, LaunchRefused
 from alula.core.launch import Amounts, MoreMemory, Resources
-from alula.wire.resources import MORE_MEMORY, more_memory, of_pod, resources
+from alula.wire.resources import MORE_MEMORY, more_memory, of_pod, resources, times
 
 _R = tasks_pb2.Resources
 _MIB, _GIB = 1024**2, 1024**3
@@ -161,6 +161,12 @@ def test_what_is_no_amount_is_named(told: dict[str, Any], says: str) -> None:
     assert says in str(refused.value)
     assert len(str(refused.value)) < 300
     assert refused.value.code == "BadTaskSpecification"
+
+
+def test_of_several_machines_in_one() -> None:
+    one = Resources(Amounts(1.5, 10, 1, 3), Amounts(2, 20), shared_memory=5, more=MoreMemory(1))
+    assert times(one, 1) == one
+    assert times(one, 3) == Resources(Amounts(4.5, 30, 3, 9), Amounts(6, 60), shared_memory=15, more=MoreMemory(1))
 
 
 def test_of_a_pod() -> None:

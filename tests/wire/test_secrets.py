@@ -39,7 +39,11 @@ def test_as_a_file() -> None:
     asked = security_pb2.Secret(key="Key", group="G", mount_requirement=FILE, env_var="WHERE")
     found = inject({"Key": b"\0\xff"}, asked)
     assert found.env == {}
-    assert found.files == (SecretFile("G/Key", b"\0\xff", "WHERE"), SecretFile("g/key", b"\0\xff"))
+    body = b"\0\xff"
+    assert found.files == (SecretFile("G/Key", body, "WHERE"), SecretFile("G/key", body), SecretFile("g/key", body))
+    arn = "arn:aws:secretsmanager:us-east-2:1234:secret"
+    (named,) = inject({"key": b"x"}, security_pb2.Secret(key="key", group=arn, mount_requirement=FILE)).files
+    assert named.path == f"{arn}/key"
     (plain,) = inject({"key": b"x"}, security_pb2.Secret(key="key", mount_requirement=FILE)).files
     assert plain == SecretFile("key", b"x")
 

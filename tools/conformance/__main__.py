@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ import httpx
 from examples import find
 from judge import Result, excused, judge
 from manifest import Case, Manifest, load
-from report import page, strictly, summary
+from report import page, strictly, summary, when
 from server import Server, serving
 from user import User, furnish, keys_of
 
@@ -36,6 +37,7 @@ def main() -> None:
     if not found:
         sys.exit(f"{told.examples} has no Python files: name the folder `examples` of a checkout of the SDK")
     cases = [case for example in found for case in manifest.cases_of(example)]
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     chosen = [case for case in cases if fnmatchcase(case.name, told.only)]
     parts = sum(not manifest.cases_of(example) for example in found)
     results = _kept(told.json, cases)
@@ -46,7 +48,7 @@ def main() -> None:
         coming = [pool.submit(_one, case, user, manifest, told) for pool, case in zip(pools, chosen, strict=True)]
         try:
             for number, one in enumerate(as_completed(coming), 1):
-                result = one.result()
+                result = replace(one.result(), ran=now)
                 results[result.name] = result
                 print(
                     f"[{number}/{len(chosen)}] {result.is_:7} {result.seconds:4.0f} s  {result.name}  {result.reason}"
@@ -60,15 +62,18 @@ def main() -> None:
             raise
     table = [results[case.name] for case in cases if case.name in results]
     if told.page:
-        earlier = len(table) - len({case.name for case in chosen} & {result.name for result in table})
-        origin = (
-            f"SDK {version('flyte')}, examples {told.checkout}. {len(table)} cases; {parts} more files are parts of "
-            f"others. The results of {earlier} cases are of earlier runs, maybe with an older server or manifest; what "
-            "had failed was run again."
-        )
-        told.page.write_text(page(table, origin, manifest.exempt()))
+        told.page.write_text(page(table, _origin(table, parts, told), manifest.exempt()))
     print(summary(table))
     print(strictly(table, manifest.exempt()))
+
+
+def _origin(table: Sequence[Result], parts: int, told: argparse.Namespace) -> str:
+    """What the results are of."""
+    there = f" There is what these ask for: {', '.join(sorted(told.have))}." if told.have else ""
+    return (
+        f"SDK {version('flyte')}, examples {told.checkout}. {len(table)} cases; {parts} more files are parts of "
+        f"others.{there} {when(table)}"
+    )
 
 
 def _kept(file: Path | None, cases: Sequence[Case]) -> dict[str, Result]:

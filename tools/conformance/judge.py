@@ -53,6 +53,7 @@ class Result:
     runs: int = 0
     actions: int = 0
     reason: str = ""
+    ran: str = ""  # when the run of this tool began that it is of
 
 
 def judge(case: Case, went: Went) -> Result:

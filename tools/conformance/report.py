@@ -32,6 +32,19 @@ def strictly(results: Sequence[Result], exempt: Collection[str]) -> str:
     return f"Leaving out only accounts, GPUs and the internet: {passed} of {len(counted)} ({share:.1f} %)."
 
 
+def when(results: Sequence[Result]) -> str:
+    """When the cases were run: at once, or some of them later."""
+    count = Counter(result.ran for result in results)
+    first, *later = sorted(count)
+    if not later:
+        return f"Run {first}."
+    others = ", ".join(f"{count[at]} of {at}" for at in later)
+    return (
+        f"{count[first]} results are of the run of {first}; {others}: what had failed before, or had not been reached, "
+        "with what had been changed by then."
+    )
+
+
 def page(results: Sequence[Result], origin: str, exempt: Collection[str]) -> str:
     """The whole document. ``origin``: of which SDK and examples the results are, and how many are of earlier runs."""
     reasons = Counter(result.reason for result in results if result.is_ == "cannot")

@@ -1,6 +1,7 @@
 """The configuration file: read strictly, and described. What is allowed is said by `base/settings.py` alone."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from annotated_types import Ge, Gt, Interval, MinLen
 
-from alula.base.settings import Secret, Settings
+from alula.base.settings import Cluster, Secret, Settings
 from alula.blobs.uri import check_bucket
 from alula.core.errors import Invalid
 from alula.core.quantity import parse
+from alula.core.route import HERE, Claim, contested
 from alula.storage import address
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+_CLUSTER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 _HEAD = """\
 # Every key that `alula serve --config FILE` knows, with its default. The file is TOML; a key that is not here is
@@ -88,6 +91,21 @@ def check(settings: Settings) -> Iterator[str]:
         except Invalid as error:
             yield f"{name}: {error}"
     yield from _check_stores(settings)
+    yield from _check_clusters(settings)
+
+
+def _check_clusters(settings: Settings) -> Iterator[str]:
+    claims = {name: Claim(one.queues, one.projects, one.default) for name, one in settings.clusters.items()}
+    for problem in contested(claims):
+        yield f"clusters: {problem}"
+    for name, one in settings.clusters.items():
+        if not _CLUSTER.fullmatch(name):
+            yield f"clusters.{name}: use at most 63 small letters, digits and hyphens"
+        if name == HERE and one != Cluster(queues=one.queues, projects=one.projects, default=one.default):
+            yield "clusters.local: it is this machine, of which only queues, projects and default can be said"
+        for key, url in (("endpoint", one.endpoint), ("objects", one.objects)):
+            if url and not url.startswith(("http://", "https://")):
+                yield f"clusters.{name}.{key}: {url!r} is no URL: it starts with http:// or https://"
 
 
 def _check_stores(settings: Settings) -> Iterator[str]:
@@ -121,13 +139,15 @@ def _forbid_extra(kind: type, config: Any) -> None:
 
 def _placed(value: Any, folder: Path) -> Any:
     """Settings with their paths made absolute."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for field in fields(value):
         inner = getattr(value, field.name)
         if isinstance(inner, Path):
             changed[field.name] = folder / inner.expanduser()
         elif is_dataclass(inner):
             changed[field.name] = _placed(inner, folder)
+        elif isinstance(inner, Mapping) and any(map(is_dataclass, inner.values())):
+            changed[field.name] = {key: _placed(one, folder) for key, one in inner.items()}
     return replace(value, **changed) if changed else value
 
 
@@ -150,12 +170,15 @@ def _hint(where: list[str]) -> tuple[Any, list[str]]:
     hint: Any = Settings
     siblings: list[str] = []
     for part in where:
+        if hint is not None and get_origin(_bare(hint)) is Mapping:
+            hint = get_args(_bare(hint))[1]
+            continue
         kind = next((one for one in (_bare(hint), *get_args(_bare(hint))) if is_dataclass(one)), None)
         if kind is not None:
             hints = get_type_hints(kind, include_extras=True)
             siblings, hint = list(hints), hints.get(part)
-        elif hint is not None and get_origin(_bare(hint)) in (tuple, Mapping) and get_args(_bare(hint)):
-            hint = get_args(_bare(hint))[1 if get_origin(_bare(hint)) is Mapping else 0]
+        elif hint is not None and get_origin(_bare(hint)) is tuple and get_args(_bare(hint)):
+            hint = get_args(_bare(hint))[0]
     return hint, siblings
 
 
@@ -221,14 +244,16 @@ def _section(kind: Any, path: tuple[str, ...]) -> Iterator[str]:
         hint = hints[field.name]
         inner = next((one for one in (_bare(hint), *get_args(_bare(hint))) if is_dataclass(one)), None)
         if inner is not None:
-            tables.append((inner, (*path, field.name), ""))
+            several = get_origin(_bare(hint)) is Mapping
+            tables += [(None, (*path, field.name), _meaning(hint))] * several
+            tables.append((inner, (*path, field.name, *["NAME"] * several), ""))
         elif get_origin(_bare(hint)) is Mapping:
             tables.append((None, (*path, field.name), f"{_meaning(hint)} ({_kind(_bare(hint))})"))
         else:
             yield from _key(field, hint)
     for inner, where, words in tables:
         needed = inner is not None and any(f.default is f.default_factory is MISSING for f in fields(inner))
-        shown = "# " if needed else ""  # a table that is only there if it is asked for
+        shown = "# " if needed or where[-1] == "NAME" else ""  # a table that is only there if it is asked for
         yield f"{shown}[{'.'.join(where)}]"
         yield from _comment(words or " ".join((inner.__doc__ or "").replace("``", "`").split()))
         yield ""

@@ -93,7 +93,7 @@ def build_control(
         triggers=triggers,
         fires=Fires(database, runs, clock),
         actions=actions,
-        attempts=Attempts(database, clock, secrets),
+        attempts=Attempts(database, clock, secrets, decides=bool(settings.clusters)),
         runs=runs,
         tracked=Tracked(database, blobs, scoped, tasks, clock),
         groups=Groups(database, changes),

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from alula.api.apps_proxy import AppsProxy
@@ -17,6 +17,7 @@ from alula.api.objects import ObjectsDoor
 from alula.api.usage import PREFIX as USAGE
 from alula.api.usage import UsageDoor
 from alula.app.admission import admission_rules
+from alula.app.clusters import clusters, destinations
 from alula.app.control import Control, build_control
 from alula.app.executor import environments, executing
 from alula.app.keys import signer, surroundings
@@ -42,10 +43,12 @@ from alula.executors.process.measurements import Measurements
 from alula.executors.process.records import Home
 from alula.executors.process.segments import Segments
 from alula.executors.process.shelf import Shelf
+from alula.executors.routed import EveryLog, RoutedExecutor
 from alula.reconciler.admission import Admission
 from alula.reconciler.archive import Archiver
 from alula.reconciler.lease import ALONE, Alone, Leases, singly
 from alula.reconciler.loop import Reconciler
+from alula.reconciler.places import Places
 from alula.reconciler.slots import Slots
 from alula.reconciler.step import Steps, Verbs
 from alula.rpc.app import App
@@ -57,6 +60,7 @@ from alula.storage.changes import Changes, everything
 from alula.wire.apps import Place
 
 _MIB = 1024 * 1024
+_ENDLESS = 1 << 60  # places; clusters have their own
 
 Loop = Callable[[], Awaitable[None]]
 
@@ -110,7 +114,12 @@ async def _built(settings: Settings) -> AsyncIterator[Parts]:
         if "apps" in roles:
             processes = await stack.enter_async_context(AppProcesses(settings.private / "apps", images))
         archive = Archive(stores.blobs)
-        logs = Shelf(settings.home, "executor", executor, shared=settings.shared, archive=archive)
+        own: Executor | EveryLog | None = executor
+        if settings.clusters and ("reconciler" in roles or "api" in roles):
+            there = await stack.enter_async_context(clusters(settings, stores, archive, holding.has))
+            routed = await stack.enter_async_context(RoutedExecutor(executor, there))
+            executor, own = (None if executor is None else routed), EveryLog(routed)
+        logs = Shelf(settings.home, "executor", own, shared=settings.shared, archive=archive)
         control = build_control(settings, stores.database, stores.changes, stores.blobs, logs, stores.cipher)
         await _seed(settings, control)
         yield Parts(settings, stores, holding, control, executor, processes, Traffic(), Telemetry())
@@ -151,9 +160,12 @@ def _reconciler(parts: Parts) -> Reconciler:
     slots = Slots(settings.executor.slots, settings.queues, rules.machine)
     parts.telemetry.watch("alula_attempts_running", "Attempts that have a place.", slots.taken)
     parts.telemetry.watch("alula_attempts_waiting", "Attempts that wait for a place.", slots.waiting)
-    around = surroundings(settings, stores.keys)
-    admission = Admission(attempts, slots, rules, system_clock)
-    steps = Steps(verbs, parts.executor, stores.blobs, admission, system_clock, around)
+    to = destinations(settings, stores.keys)
+    if isinstance(parts.executor, RoutedExecutor):
+        to = replace(to, ask=parts.executor.ask)
+    here = Admission(attempts, slots, rules, system_clock)
+    away = Admission(attempts, Slots(_ENDLESS, settings.queues), replace(rules, counted=False), system_clock)
+    steps = Steps(verbs, parts.executor, stores.blobs, Places(here, away, to), system_clock, to)
     return Reconciler(attempts, parts.executor, stores.changes, steps, holding)
 
 

@@ -204,6 +204,33 @@ class Executor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Kubernetes cluster that runs tasks; `alula manager` and the TaskAction resource have to be there.
+
+    `[clusters.local]` is this machine: queues and projects that are not to go to the default cluster.
+    """
+
+    queues: Annotated[
+        tuple[str, ...], "What is in these queues runs there: NAME, or PROJECT/DOMAIN/NAME. They go before projects."
+    ] = ()
+    projects: Annotated[tuple[str, ...], "What is in these projects runs there: PROJECT, or PROJECT/DOMAIN."] = ()
+    default: Annotated[bool, "What no other cluster claims runs there, and not on this machine."] = False
+    kubeconfig: Annotated[
+        Path | None, "How to reach it; without: $KUBECONFIG, ~/.kube/config, or the service account of the pod."
+    ] = None
+    context: Annotated[str, "Of the kubeconfig; empty: its current one."] = ""
+    namespace: Annotated[str, MinLen(1), "Where its TaskActions are."] = "flyte"
+    endpoint: Annotated[str, "The URL at which its pods reach an api; empty: executor.endpoint, or public_url."] = ""
+    objects: Annotated[str, "The URL at which its pods reach the objects; empty: as everybody, or that endpoint."] = ""
+    credentials: Annotated[
+        Literal["given", "own"],
+        "given puts the keys of the object store into a Secret of each attempt; own leaves them to the cluster: to a "
+        "service account, or to the Manager's settings.",
+    ] = "given"
+    service_account: Annotated[str, "Of pods whose task and run name none; empty: as the Manager says."] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Projects:
     """What is there from the start."""
 
@@ -274,6 +301,7 @@ class Settings:
         "How many actions run at once in a queue, by its name: NAME, or PROJECT/DOMAIN/NAME. Each reconciler counts "
         "its own.",
     ] = field(default_factory=dict)
+    clusters: Annotated[Mapping[str, Cluster], "Kubernetes clusters, by name."] = field(default_factory=dict)
     notifications: Notifications = Notifications()
     retention: Annotated[
         Mapping[str, Annotated[float, Gt(0)]],

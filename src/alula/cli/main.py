@@ -7,8 +7,11 @@ from pathlib import Path
 import click
 
 from alula import __version__
+from alula.cli.copilot import copilot
+from alula.cli.crd import crd
 from alula.cli.delete import delete
 from alula.cli.down import down
+from alula.cli.manager import manager
 from alula.cli.migrate import migrate
 from alula.cli.serve import serve
 
@@ -46,7 +49,10 @@ def up(home: Path, port: int | None, verbose: bool) -> None:
         raise click.ClickException(str(error)) from error
 
 
+main.add_command(copilot)
+main.add_command(crd)
 main.add_command(delete)
 main.add_command(down)
+main.add_command(manager)
 main.add_command(migrate)
 main.add_command(serve)

@@ -38,13 +38,20 @@ Fence = Callable[[Tx, int], Awaitable[None]]  # refuses a write for a run that i
 
 
 class Attempts:
-    """The verbs of an attempt's life. ``fence``: of a reconciler among several."""
+    """The verbs of an attempt's life.
 
-    def __init__(self, database: Database, clock: Clock, secrets: Secrets, fence: Fence | None = None) -> None:
+    ``fence``: of a reconciler among several. ``decides``: what is reported comes from this server's own clusters, and
+    does not say how attempts end.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, secrets: Secrets, fence: Fence | None = None, *, decides: bool = False
+    ) -> None:
         self._database = database
         self._clock = clock
         self._secrets = secrets
         self._fence = fence
+        self._decides = decides
         self._asked: dict[tuple[int, bytes], Resources] = {}
 
     async def queue(self, shards: Collection[int] | None = None) -> list[Unfinished]:
@@ -201,7 +208,12 @@ class Attempts:
             by_run.setdefault(identifier.run, []).append(event)
 
         async def write(tx: Tx) -> list[Action]:
-            return [parent for run, events in by_run.items() for parent in await _take(tx, run, events, now)]
+            decides = self._decides
+            return [
+                parent
+                for run, events in by_run.items()
+                for parent in await _take(tx, run, events, now, decides=decides)
+            ]
 
         for parent in await self._database.write(write):
             await cascade.abort_below(self._database, self._clock, parent, cascade.reason_below(parent))
@@ -218,13 +230,15 @@ class Attempts:
             await self._fence(tx, action.run_key)
 
 
-async def _take(tx: Tx, run: RunId, events: Sequence[Event], now: datetime) -> list[Action]:
+async def _take(tx: Tx, run: RunId, events: Sequence[Event], now: datetime, *, decides: bool) -> list[Action]:
     """Take the events of a run; those actions that ended by them and have children."""
     rows = await store.find_some(tx, run, {event.action for event in events})
     for event in events:
         if event.action not in rows:
             raise NotFound(f"action {ActionId(run, event.action)} does not exist: record it before its events")
     key = rows[events[0].action].run_key
+    if decides:
+        events = [one for event in events if (one := reports.meant(rows[event.action], event)) is not None]
     new = {store.telling(event): event for event in reversed(events)}  # the first of those that are the same
     told = await store.told(tx, key, new)
     steps: list[Progress] = []

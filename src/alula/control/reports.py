@@ -17,6 +17,19 @@ from alula.wire.actions import output_prefix
 _TRIED_AGAIN = (Phase.FAILED, Phase.TIMED_OUT)  # of the ends those that another attempt may follow
 
 
+def meant(action: Action, event: Event) -> Event | None:
+    """What counts of an event that a cluster of this server's own tells: where an attempt is, and what is to be seen of
+    it. How the attempts end that this server brings about, and what follows, it decides itself.
+    """
+    if not action.hosted:
+        return event
+    if event.attempt > action.attempt:
+        return None
+    if not event.phase.terminal:
+        return event
+    return replace(event, phase=Phase.QUEUED, failure=None, output_uri="", report_uri="")
+
+
 def takes(action: Action, attempt: int) -> bool:
     """Whether an action may go on to a later attempt."""
     return attempt > action.attempt and (action.phase in _TRIED_AGAIN or not action.phase.terminal)

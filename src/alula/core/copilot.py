@@ -16,6 +16,8 @@ from alula.core.errors import Invalid
 Value = None | bool | int | float | str | datetime | timedelta
 Tree = Value | Sequence["Tree"] | Mapping[str, "Tree"]
 
+REFUSED = 65  # the copilot's exit code when what it was given, or what the container left, is not as it must be
+
 _INPUT = re.compile(r"\{\{\s*[.$]inputs[.$]([A-Za-z0-9_]+)\s*\}\}", re.IGNORECASE)
 _UNITS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)")

@@ -70,6 +70,13 @@ class Expire:
     failure: Failure
 
 
+# How far an action has come whose attempt is there; one of which nothing exists yet has come no further.
+_REACHED = {
+    Presence.WAITING: Phase.WAITING_FOR_RESOURCES,
+    Presence.STARTING: Phase.INITIALIZING,
+    Presence.RUNNING: Phase.RUNNING,
+}
+
 Step = LookUp | Submit | Move | Judge | Release | Expire | Wait
 Conclusion = Retry | Settle
 
@@ -85,7 +92,7 @@ def decide(action: Action, seen: Observation | None, now: datetime) -> Step:
         return Expire(expiry.failure)
     if seen is None:
         return _unseen(action, now)
-    reached = Phase.RUNNING if seen.presence is Presence.RUNNING else Phase.INITIALIZING
+    reached = _REACHED.get(seen.presence, Phase.QUEUED)
     return Move(reached) if reached > action.phase else Wait()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from alula.core.action import Attempt, CacheStatus, Event, Link, Transition
+from alula.core.action import Attempt, CacheStatus, Event, Link, Note, Transition
 from alula.core.phase import follows
 
 
@@ -33,11 +33,19 @@ def _fold(number: int, events: Sequence[Event]) -> Attempt:
         logged=any(e.logged for e in events),
         log_context=next((e.log_context for e in reversed(events) if e.log_context), b""),
         cluster=next((e.cluster for e in reversed(counted) if e.cluster), ""),
-        notes=tuple(note for e in events for note in e.notes),
+        notes=_different(note for e in events for note in e.notes),
         links=_latest_links(events),
         cache_status=next((e.cache_status for e in reversed(counted) if e.cache_status), CacheStatus.DISABLED),
         cache_source=next((e.cache_source for e in reversed(counted) if e.cache_source), ""),
     )
+
+
+def _different(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Each text once: what a cluster tells may be heard in two ways."""
+    first: dict[str, Note] = {}
+    for note in notes:
+        first.setdefault(note.text, note)
+    return tuple(first.values())
 
 
 def _latest_links(events: Sequence[Event]) -> tuple[Link, ...]:

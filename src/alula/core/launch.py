@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from alula.core.taskaction import Cause, Link, Request
+
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
@@ -114,12 +116,17 @@ class Launch:
     staging: Staging | None = None
     notes: tuple[str, ...] = ()  # what is to be told of it beside what its executor says
     devices: tuple[str, ...] = ()  # the GPUs that are its own while it exists
+    hidden: frozenset[str] = frozenset()  # the variables of its environment that are secret
+    cluster: str = ""  # where it is to run; "" is this machine
+    request: Request | None = None  # the same for a cluster, without what is hidden
 
 
 class Presence(StrEnum):
     """Where an attempt is, as its executor sees it."""
 
-    STARTING = "starting"  # accepted, no user code yet
+    ACCEPTED = "accepted"  # nothing of it exists
+    WAITING = "waiting"  # its executor has no room for it, and it is not known when there will be
+    STARTING = "starting"  # no user code yet
     RUNNING = "running"
     EXITED = "exited"  # ended by itself; `exit_code` or `signal` is known
     LOST = "lost"  # it was started and is gone, and nobody saw how it ended
@@ -142,6 +149,9 @@ class Observation:
     refused: str = ""  # why it was accepted, and could not be started after all
     devices: tuple[str, ...] = ()  # the GPUs that it was given
     exceeded: str = ""  # why it was ended by its executor: it took more of the disk than its limit
+    cause: Cause | None = None  # why it failed, if its executor knows that
+    cluster: str = ""  # where it is; "" is this machine
+    links: tuple[Link, ...] = ()
 
 
 class Originator(StrEnum):

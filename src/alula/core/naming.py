@@ -9,6 +9,7 @@ from alula.core.ids import ActionId
 RUN_NAME_LIMIT = 30  # characters, `common.RunIdentifier.name`
 _RUN_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _UNSAFE = re.compile(r"[^a-z0-9-]+")
+_LABEL = 63  # characters of a label's value in a cluster
 _GENERATED = 20  # characters of a generated run name
 
 
@@ -31,3 +32,8 @@ def attempt_name(action: ActionId, attempt: int) -> str:
     digest = hashlib.sha256(str(action).encode()).hexdigest()[:12]
     readable = _UNSAFE.sub("-", f"{action.run.name}-{action.name}".lower()).strip("-")[:80]
     return f"{readable}.{digest}.{attempt}"
+
+
+def attempt_label(name: str) -> str:
+    """The name of an attempt as the value of a label: itself, or its hash if it is too long for one."""
+    return name if len(name) <= _LABEL else f"a{hashlib.sha256(name.encode()).hexdigest()[:40]}"

@@ -14,6 +14,8 @@ MANAGED = "flyte.org/managed"  # "true" on every object that an attempt consists
 ATTEMPT = "flyte.org/attempt-name"  # on each of them: the name of its TaskAction
 SHARD = "flyte.org/shard"  # on TaskActions: which Manager looks after it
 SHARDS = 64
+OWNER = "flyte.org/control-plane"  # on TaskActions and Secrets: whose they are, where several servers use a namespace
+RUN_KEY = "flyte.org/run-key"  # on both: what their server knows the run by
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Request:
     ``name`` is the resource's, and the attempt's for ever. ``template`` is a serialized `core.TaskTemplate` in which
     nothing is left to be filled in (no ``{{.inputs}}``); ``template_uri`` is where it is if it is too large for a
     resource. ``env`` is all of its environment but ``secret_env``, which names variables kept in a Secret (``secret``)
-    together with ``secret_files`` (key in the Secret -> path below the secrets' folder).
+    together with ``secret_files`` (key in the Secret -> path below the secrets' folder). ``owner`` and ``run_key`` are
+    for the server that asks for it.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Request:
     grace: float = 5.0  # seconds between SIGTERM and SIGKILL
     labels: Mapping[str, str] = field(default_factory=dict)  # of the run, for all of its objects
     annotations: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    run_key: int | None = None
 
 
 class Stage(StrEnum):

@@ -13,6 +13,7 @@ _SIGKILL = 9
 _KILLED = 3  # something kills it from outside, and may do so again: upstream's budget
 _LOST = 20  # mostly this server was restarted: its users' work is not to fail by that
 _INCOMPLETE = 1
+_TAKEN = ("Interrupted", "ResourceDeletedExternally")  # its machine, or what it was, was taken away
 _UNREACHED = "error sending request"  # as the SDK's clients say it, of the object store and of the services
 
 
@@ -49,10 +50,10 @@ def judge(seen: Observation, written: Written, *, expects_outputs: bool) -> Verd
         return _interrupted("the server was gone for longer than the task could wait for it", seen, _LOST)
     if written.error is not None:
         return Verdict(_caused(written.error, seen))
-    if written.outputs and (seen.presence is Presence.LOST or seen.signal is not None):
+    if written.outputs and _cut_short(seen):
         return Verdict()
-    if seen.refused:
-        return Verdict(Failure("ImageBuildError", seen.refused, Blame.USER, recoverable=False))
+    if (told := _told(seen)) is not None:
+        return told
     if seen.presence is Presence.LOST:
         return _interrupted("the process is gone and nobody saw how it ended", seen, _LOST)
     if seen.exceeded and seen.signal is not None:
@@ -70,6 +71,26 @@ def judge(seen: Observation, written: Written, *, expects_outputs: bool) -> Verd
         text = _explain("the task declares outputs, and wrote none", seen)
         return Verdict(Failure("OutputsNotFound", text, Blame.SYSTEM), _INCOMPLETE)
     return Verdict()
+
+
+def _cut_short(seen: Observation) -> bool:
+    """Whether it was ended from outside, and not by what it did."""
+    if seen.cause is not None:
+        return seen.cause.system or seen.cause.code == OUT_OF_MEMORY
+    return seen.presence is Presence.LOST or seen.signal is not None
+
+
+def _told(seen: Observation) -> Verdict | None:
+    """What its executor has made of it: it could not be started, or a cluster has judged it by the same table."""
+    if seen.refused:
+        return Verdict(Failure("ImageBuildError", seen.refused, Blame.USER, recoverable=False))
+    if (cause := seen.cause) is None:
+        return None
+    blame = Blame.SYSTEM if cause.system else Blame.USER
+    failure = Failure(cause.code, _explain(cause.message, seen), blame, recoverable=cause.recoverable)
+    if not cause.system or not cause.recoverable:
+        return Verdict(failure)
+    return Verdict(failure, _LOST if cause.code in _TAKEN else _KILLED)
 
 
 def _unreached(seen: Observation, written: Written) -> bool:
@@ -90,5 +111,10 @@ def _caused(error: Failure, seen: Observation) -> Failure:
     return Failure(OUT_OF_MEMORY, text, Blame.USER, recoverable=error.recoverable)
 
 
+def explain(what: str, tail: str) -> str:
+    """What became of an attempt, and the end of its log, if it has one."""
+    return f"{what}; the end of its log:\n{tail}" if tail else what
+
+
 def _explain(what: str, seen: Observation) -> str:
-    return f"{what}; the end of its log:\n{seen.log_tail}" if seen.log_tail else what
+    return explain(what, seen.log_tail)

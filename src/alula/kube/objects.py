@@ -39,6 +39,15 @@ class Name(NamedTuple):
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Objects of a kind: of a namespace, or ("") of all of them; ``labels`` is a selector, "" takes all."""
+
+    kind: Kind
+    namespace: str = ""
+    labels: str = ""
+
+
 class Happened(StrEnum):
     """What a watch tells of an object."""
 

@@ -31,6 +31,7 @@ class Rules:
     machine: Machine = _ENDLESS
     strict: bool = False
     more: MoreMemory = _NEVER
+    counted: bool = True  # whether attempts are this machine's at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,9 @@ class Admission:
             LaunchRefused: it asks for something that this machine will never have, and has no limit to its patience.
         """
         key = _key(action)
-        asked = await self._asked(action)
+        asked = await self._asked(action) if self._rules.counted else Resources()
         try:
-            amounts, notes = share(asked, self._rules.machine, strict=self._rules.strict)
+            amounts, notes = self._share(asked, strict=self._rules.strict)
         except LaunchRefused as never:
             if next_expiry(action) is None:
                 raise
@@ -88,7 +89,7 @@ class Admission:
         if action.phase.terminal:
             return
         try:
-            amounts, _ = share(await self._asked(action), self._rules.machine, strict=False)
+            amounts, _ = self._share(await self._asked(action), strict=False)
         except LaunchRefused:  # the machine had more when it was started
             amounts = Amounts()
         parent = await self._attempts.has_children(action)
@@ -121,6 +122,9 @@ class Admission:
     def waits(self, key: Key) -> bool:
         """Whether an action only waits for a place: it is told when there is one."""
         return self._slots.waits(key)
+
+    def _share(self, asked: Resources, *, strict: bool) -> tuple[Amounts, tuple[str, ...]]:
+        return share(asked, self._rules.machine, strict=strict) if self._rules.counted else (Amounts(), ())
 
     async def _asked(self, action: Action) -> Resources:
         asked = await self._attempts.asked(action)

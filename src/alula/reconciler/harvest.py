@@ -1,13 +1,18 @@
 """What attempts left in their output prefixes."""
 
+from collections import deque
+
 from alula.blobs.store import Blobs
 from alula.core.action import Action, Failure
 from alula.core.errors import Exhausted, Invalid, NotFound
+from alula.core.launch import Originator
 from alula.core.verdict import Written
+from alula.executors.base import Logs
 from alula.wire.actions import output_prefix, written_error
 from alula.wire.launches import CHECKPOINT
 
 _LOOKS = 20  # attempts
+_LINES, _LONGEST = 80, 2048  # bytes: the end of a log, as executors tell it of an attempt that ended by itself
 
 
 async def checkpoint(blobs: Blobs, action: Action) -> int:
@@ -39,3 +44,11 @@ async def harvest(blobs: Blobs, action: Action) -> Written:
         outputs=await blobs.exists(f"{prefix}/outputs.pb"),
         report=action.policy.report and await blobs.exists(f"{prefix}/report.html"),
     )
+
+
+async def tail(logs: Logs, name: str) -> str:
+    """The last lines of what an attempt printed, which is over."""
+    last: deque[str] = deque(maxlen=_LINES)
+    async for lines in logs.logs(name, follow=False):
+        last.extend(line.text for line in lines if line.originator is Originator.USER)
+    return "".join(last).encode()[-_LONGEST:].decode(errors="replace")

@@ -9,7 +9,7 @@ from alula.blobs.store import Blobs
 from alula.control.artifacts import Artifacts
 from alula.control.attempts import Attempts
 from alula.control.caching import Busy, Caching, Hit, Miss
-from alula.core.action import Action, Blame, Event, Failure, Kind, Note
+from alula.core.action import Action, Blame, Event, Failure, Kind, Link, Note
 from alula.core.decide import (
     Conclusion,
     Expire,
@@ -32,12 +32,13 @@ from alula.core.launch import Observation, Presence
 from alula.core.naming import attempt_name
 from alula.core.phase import Phase
 from alula.core.timing import spent
-from alula.core.verdict import OUT_OF_MEMORY, Written, judge
+from alula.core.verdict import OUT_OF_MEMORY, Written, explain, judge
 from alula.executors.base import Executor
 from alula.reconciler.admission import Admission
-from alula.reconciler.harvest import checkpoint, harvest
+from alula.reconciler.harvest import checkpoint, harvest, tail
 from alula.reconciler.hints import Hints, Key
-from alula.wire.launches import launch
+from alula.reconciler.places import Destinations, Places
+from alula.reconciler.sleeper import awake_or_asleep
 
 _AGAIN = 5.0  # seconds; who waits for another's result is told of it, and looks itself if it is not
 _BRIEF = 0.05  # seconds
@@ -61,18 +62,18 @@ class Steps:
         verbs: Verbs,
         executor: Executor,
         blobs: Blobs,
-        admission: Admission,
+        places: Admission | Places,
         clock: Clock,
-        surroundings: Mapping[str, str],
+        destinations: Destinations,
     ) -> None:
         self._attempts = verbs.attempts
         self._caching = verbs.caching
         self._artifacts = verbs.artifacts
         self._executor = executor
         self._blobs = blobs
-        self._admission = admission
+        self._admission = places
         self._clock = clock
-        self._surroundings = surroundings
+        self._destinations = destinations
         self.names: dict[str, Key] = {}  # of the attempts that exist, as far as this process knows
 
     async def take(self, key: Key, hints: Hints) -> None:
@@ -94,7 +95,7 @@ class Steps:
 
     async def _take(self, action: Action, key: Key, hints: Hints) -> None:
         name = attempt_name(action.id, action.attempt)
-        seen = await self._executor.observe(name)
+        seen = await self._see(action, name)
         now = self._clock()
         if (expiry := next_expiry(action)) is not None and not action.phase.terminal:
             hints.add_later(key, (expiry.at - now).total_seconds())
@@ -121,6 +122,12 @@ class Steps:
                     await self._make_room(action, hints)
                 if until is not None:
                     hints.add_later(key, (until - now).total_seconds())
+
+    async def _see(self, action: Action, name: str) -> Observation | None:
+        seen = await self._executor.observe(name)
+        if seen is None and action.phase >= Phase.INITIALIZING and not action.phase.terminal:
+            return await self._destinations.look(action, name)
+        return seen
 
     def waits(self, key: Key) -> bool:
         """Whether an action only waits for a place: it is told when there is one."""
@@ -174,7 +181,10 @@ class Steps:
                 return
             action = admitted.action
             run, spec, secrets = await self._attempts.plan(action)
-            ready = launch(action, run, spec, self._surroundings, secrets, await checkpoint(self._blobs, action))
+            resumes = await checkpoint(self._blobs, action)
+            ready = self._destinations.launch(action, run, spec, secrets, resumes)
+            if not ready.cluster:
+                ready = await awake_or_asleep(self._blobs, action, spec, ready)
             action = await self._attempts.starting(action)
             self.names[name] = key
             await self._executor.submit(replace(ready, resources=admitted.resources, devices=admitted.devices))
@@ -223,6 +233,8 @@ class Steps:
             conclusion = conclude(action, verdict, now)
             phase = _ended_as(conclusion)
         else:
+            if seen is not None:
+                failure = replace(failure, message=explain(failure.message, await tail(self._executor, name)))
             conclusion, phase = conclude_expired(action, failure, now), Phase.TIMED_OUT
         end = _end(action, phase, now, conclusion.failure, written if seen is not None or action.logged else None)
         await self._record(action, conclusion, [end])
@@ -257,8 +269,10 @@ def _ended_as(conclusion: Conclusion) -> Phase:
 def _reached(action: Action, phase: Phase, seen: Observation, now: datetime) -> Event:
     at = seen.started_at or now
     new = seen.notes[1:] if action.logged else seen.notes  # what it waited for was told before
+    if seen.cluster:  # its Manager tells, and at the end all is told; but that there is no room is told with that
+        new = seen.notes[-1:] if phase is Phase.WAITING_FOR_RESOURCES else ()
     notes = tuple(Note(at, text) for text in new)
-    return Event(action.id.name, action.attempt, phase, 0, at, logged=True, notes=notes)
+    return Event(action.id.name, action.attempt, phase, 0, at, logged=True, notes=notes, cluster=seen.cluster)
 
 
 def _waiting(action: Action, now: datetime, text: str) -> Event:
@@ -273,6 +287,10 @@ def _story(
     end = _end(action, phase, seen.ended_at or now, failure, written)
     if seen.timings:
         end = replace(end, notes=(Note(end.at, spent(seen.timings)),))
+    if seen.cluster:
+        links = tuple(Link(link.name, link.uri) for link in seen.links)
+        notes = tuple(Note(end.at, text) for text in seen.notes)
+        end = replace(end, cluster=seen.cluster, links=links, notes=notes)
     if seen.started_at is None or action.phase >= Phase.RUNNING:
         return [end]
     return [_reached(action, Phase.RUNNING, seen, now), end]

@@ -23,6 +23,9 @@ _WORKERS = 64  # of one clustered task: beyond that a machine mostly swaps
 # The SDK counts restarts by what a JobSet says, and torchrun tells its workers under another name.
 _WORKER = 'JOBSET_RESTART_ATTEMPT="$TORCHELASTIC_RESTART_COUNT" exec "$0" "$@"'
 
+# Else restarted workers share a store with those before them, and look for each other at the addresses of the dead.
+_FRESH = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+
 # Ray keeps sockets below its temporary folder, and their paths may have 107 bytes. A descriptor of the attempt's own
 # folder, which goes with the attempt, has a short path for every process while the attempt lives.
 _RAY = (
@@ -56,6 +59,17 @@ def local(template: tasks_pb2.TaskTemplate, words: Sequence[str]) -> Local:
         )
     decide = _KINDS.get(template.type)
     return Local(tuple(words)) if decide is None else decide(template, tuple(words))
+
+
+def replicas(template: tasks_pb2.TaskTemplate) -> int:
+    """How many pods of a cluster the one process tree here stands for: each may use what the task asks for.
+
+    Raises:
+        LaunchRefused: the task's configuration cannot be read.
+    """
+    if template.type != "clustered-task":
+        return 1
+    return max(1, _spec(template, clustered_pb2.ClusteredTaskSpec()).replicas)
 
 
 def _ray(_: tasks_pb2.TaskTemplate, words: tuple[str, ...]) -> Local:
@@ -112,7 +126,7 @@ def _clustered(template: tasks_pb2.TaskTemplate, words: tuple[str, ...]) -> Loca
         raise LaunchRefused(f"clustered tasks of the runtime {runtime!r} are not known here", code="Unsupported")
     restarts = job.failure_policy.max_restarts + job.runtime.torchrun.max_restarts
     run = ["torchrun", "--standalone", f"--nproc-per-node={workers}", f"--max-restarts={restarts}", "--no-python", "--"]
-    env = {"NODE_RANK": "0", "FLYTE_CLUSTERED_WORKER": "1", "JOBSET_MAX_RESTARTS": str(restarts)}
+    env = {"NODE_RANK": "0", "FLYTE_CLUSTERED_WORKER": "1", "JOBSET_MAX_RESTARTS": str(restarts), **_FRESH}
     return Local((*run, "sh", "-c", _WORKER, "a0", *rest), env)
 
 

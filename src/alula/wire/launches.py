@@ -43,7 +43,7 @@ def launch(
     container = _container(template)
     run_spec = run_pb2.RunSpec.FromString(run.spec)
     name = attempt_name(action.id, action.attempt)
-    variables = _variables(action, run, run_spec, action.attempt - 1 if resumes is None else resumes)
+    variables = variables_of(action, run, run_spec, action.attempt - 1 if resumes is None else resumes)
     words = render([*container.command, *container.args], variables)
     staged = copilot.staging(template, variables)
     cluster = clusters.local(template, words)
@@ -52,11 +52,11 @@ def launch(
     injected = secrets.inject([run_spec.security_context, template.security_context], secrets_, run.id)
     env = {
         **cluster.env,
-        **_pairs(container.env),
-        **_pairs(run_spec.envs.values),
+        **pairs(container.env),
+        **pairs(run_spec.envs.values),
         **injected.env,
         **surroundings,
-        **_identity(action, template, name),
+        **identity_of(action, template, name),
     }
     ready = Launch(
         name=name,
@@ -79,7 +79,8 @@ def resources(run: Run, spec: bytes, *, mirror: bool) -> Resources:
     """
     template = tasks.spec(spec).task_template
     run_spec = run_pb2.RunSpec.FromString(run.spec)
-    return amounts.resources(template, _container(template), run_spec, mirror=mirror)
+    each = amounts.resources(template, _container(template), run_spec, mirror=mirror)
+    return amounts.times(each, clusters.replicas(template))
 
 
 def secret_keys(run: Run, spec: bytes) -> set[str]:
@@ -88,7 +89,7 @@ def secret_keys(run: Run, spec: bytes) -> set[str]:
     return secrets.keys(contexts)
 
 
-def _variables(action: Action, run: Run, run_spec: run_pb2.RunSpec, resumes: int) -> dict[str, str]:
+def variables_of(action: Action, run: Run, run_spec: run_pb2.RunSpec, resumes: int) -> dict[str, str]:
     prefix = output_prefix(action.base_uri, action.id.name, action.attempt)
     previous = output_prefix(action.base_uri, action.id.name, resumes)
     return {
@@ -106,7 +107,7 @@ def _variables(action: Action, run: Run, run_spec: run_pb2.RunSpec, resumes: int
     }
 
 
-def _identity(action: Action, template: tasks_pb2.TaskTemplate, name: str) -> dict[str, str]:
+def identity_of(action: Action, template: tasks_pb2.TaskTemplate, name: str) -> dict[str, str]:
     run = action.id.run
     task = {
         "PROJECT": template.id.project,
@@ -129,7 +130,7 @@ def _identity(action: Action, template: tasks_pb2.TaskTemplate, name: str) -> di
     }
 
 
-def _pairs(pairs: Iterable[literals_pb2.KeyValuePair]) -> dict[str, str]:
+def pairs(pairs: Iterable[literals_pb2.KeyValuePair]) -> dict[str, str]:
     return {pair.key: pair.value for pair in pairs}
 
 

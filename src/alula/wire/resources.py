@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from flyteidl2.core import literals_pb2, tasks_pb2
@@ -68,6 +69,14 @@ def resources(
         accelerator=_ACCELERATORS.get(kind, ""),
         more=_more([*run.envs.values, *container.env]),
     )
+
+
+def times(one: Resources, count: int) -> Resources:
+    """What ``count`` of them ask for together."""
+    requests, limits = (
+        Amounts(count * of.cpu, count * of.memory, count * of.gpu, count * of.disk) for of in (one.requests, one.limits)
+    )
+    return replace(one, requests=requests, limits=limits, shared_memory=count * one.shared_memory)
 
 
 def of_pod(told: object) -> tasks_pb2.Resources:

@@ -20,7 +20,7 @@ from alula.core.secret import Secret, SecretId, SecretType
 from alula.wire import times
 
 _CLUSTER = "local"
-_GROUP = re.compile(r"(?!\.+$)[-a-zA-Z0-9_.]{1,63}")
+_GROUP = re.compile(r"(?!\.+$)[-a-zA-Z0-9_.:]{1,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_VARIABLE = 128 * 1024 - 1  # bytes of ``name=value`` that Linux takes in one piece
 
@@ -135,10 +135,17 @@ def _variable(asked: security_pb2.Secret, secret: bytes) -> tuple[str, str]:
 
 
 def _files(asked: security_pb2.Secret, secret: bytes) -> Iterator[SecretFile]:
-    """``<group>/<key>``, as it is spelled and in small letters: programs look for either."""
+    """``<group>/<key>``, as it is spelled and in small letters, the group or not: programs look for each."""
     if asked.group and not _GROUP.fullmatch(asked.group):
         raise LaunchRefused(f"secret group {asked.group[:63]!r} cannot be the name of a folder")
-    path = f"{asked.group}/{asked.key}" if asked.group else asked.key
-    yield SecretFile(path, secret, asked.env_var)
-    if path.lower() != path:
-        yield SecretFile(path.lower(), secret)
+    plain, *others = dict.fromkeys(
+        f"{group}/{key}" if group else key
+        for group, key in (
+            (asked.group, asked.key),
+            (asked.group, asked.key.lower()),
+            (asked.group.lower(), asked.key.lower()),
+        )
+    )
+    yield SecretFile(plain, secret, asked.env_var)
+    for path in others:
+        yield SecretFile(path, secret)

@@ -36,8 +36,11 @@ def deployed(message: pb.DeployTriggerRequest) -> NewTrigger:
 
 
 def bundled(message: task_service_pb2.DeployTaskRequest) -> list[NewTrigger]:
-    """The triggers that come with a task. `Invalid` names the one that is wrong."""
-    task, found = message.task_id, {}
+    """The triggers that come with a task, in their order: of two of one name, the later is to replace the other.
+
+    `Invalid` names the one that is wrong.
+    """
+    task, found = message.task_id, []
     for one in message.triggers:
         spec = definition_pb2.TriggerSpec(
             run_spec=one.spec.run_spec if one.spec.HasField("run_spec") else None,
@@ -49,14 +52,12 @@ def bundled(message: task_service_pb2.DeployTaskRequest) -> list[NewTrigger]:
             spec.inputs.CopyFrom(one.spec.inputs)
         elif one.spec.HasField("offloaded_input_data"):
             spec.offloaded_input_data.CopyFrom(one.spec.offloaded_input_data)
-        if one.name in found:
-            raise Invalid(f"triggers: {one.name!r} is there twice")
         try:
             name = TriggerId(task.project, task.domain, task.name, one.name)
-            found[one.name] = _new(name, task.org, spec, one.automation_spec)
+            found.append(_new(name, task.org, spec, one.automation_spec))
         except Invalid as error:
             raise Invalid(f"triggers.{one.name}.{error}") from None
-    return list(found.values())
+    return found
 
 
 def _new(

@@ -6,7 +6,9 @@ import pathlib
 
 import flyte
 
-env = flyte.TaskEnvironment(name="apart")
+SECRETS = pathlib.Path("/etc/flyte/secrets")
+
+env = flyte.TaskEnvironment(name="apart", secrets=flyte.Secret(key="apart-key", mount=SECRETS))
 
 
 def _writable(folder: str) -> bool:
@@ -30,6 +32,8 @@ async def look(server: str) -> dict[str, str]:
         "etc": _writable("/etc"),
         "work": _writable("."),
         "tmp": _writable("/tmp"),
+        "users": pathlib.Path("/etc/passwd").exists(),
+        "secret": (SECRETS / "apart-key").read_text() == "hush" if SECRETS.exists() else None,
         "child": await double(x=21),
     }
     return {"told": json.dumps(told)}

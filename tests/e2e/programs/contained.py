@@ -39,6 +39,13 @@ files = raw(
 named = raw(
     "named", "ls /var/inputs/text > /var/outputs/name", {"text": File}, {"name": str}, file_input_layout="NAMED_DIR"
 )
+listed = raw(
+    "listed",
+    "cd /var/inputs/parts; echo * > /var/outputs/names; cat * > /var/outputs/whole",
+    {"parts": list[File]},
+    {"names": str, "whole": str},
+    file_input_layout="NAMED_DIR",
+)
 fails = raw("fails", "echo it is broken; exit 3")
 complains = raw("complains", "echo 'the reason' > /var/outputs/_ERROR", outputs={"x": int})
 forgets = raw("forgets", "echo 1 > /var/outputs/other", outputs={"x": int})
@@ -46,7 +53,9 @@ wrong = raw("wrong", "echo many > /var/outputs/x", outputs={"x": int})
 
 env = flyte.TaskEnvironment(
     name="contained",
-    depends_on=[flyte.TaskEnvironment.from_task("raw", sums, times, files, named, fails, complains, forgets, wrong)],
+    depends_on=[
+        flyte.TaskEnvironment.from_task("raw", sums, times, files, named, listed, fails, complains, forgets, wrong)
+    ],
 )
 
 
@@ -77,6 +86,7 @@ async def main() -> dict[str, str]:
         "copy": content,
         "kept": sorted([os.path.basename(file.path) async for file in kept.walk()]),
         "named": await named(text=text),
+        "listed": await listed(parts=[text, text]),
         "errors": {task.name.rpartition(".")[2]: await error(task) for task in (fails, complains, forgets, wrong)},
     }
     return {"told": json.dumps(told)}

@@ -15,26 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flyteidl2.core import execution_pb2, interface_pb2
-
+from alula.copilot.steps import Failed, download, tell, upload
 from alula.core import copilot
 from alula.core.errors import Invalid
+from alula.core.launch import Staging
 from alula.executors.container.engine import LABEL
 from alula.executors.container.executor import PLAN
-from alula.executors.container.inputs import Inputs
-from alula.executors.container.objects import read, write
-from alula.executors.container.outputs import complaint, gather
 
 _FAILED = 1
+_SECRETS = "/etc/flyte/secrets"  # where programs look that do not ask for the folder
 _OURS = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "ALULA_ATTEMPT")
-
-
-class Failed(Exception):
-    """The container cannot run, or broke its contract; ``code`` is the failure's, for the user."""
-
-    def __init__(self, code: str, message: str, *, again: bool = False) -> None:
-        super().__init__(message)
-        self.code, self.again = code, again
 
 
 class Container:
@@ -42,7 +32,7 @@ class Container:
 
     def __init__(self, plan: Mapping[str, Any], work: Path) -> None:
         self._plan = plan
-        self._staging: Mapping[str, Any] | None = plan["staging"]
+        self._staging = _staging(plan)
         self._inputs, self._outputs = work / "inputs", work / "outputs"
         self._process: subprocess.Popen[bytes] | None = None
         signal.signal(signal.SIGTERM, self._stop)
@@ -58,28 +48,17 @@ class Container:
             command = self._prepare(self._staging, command)
         code = self._contained(command) if self._plan["engine"] else self._plain(command)
         if self._staging is not None and code == 0:
-            self._collect(self._staging)
+            upload(self._staging, self._outputs)
         return code
 
-    def _prepare(self, staging: Mapping[str, Any], command: Sequence[str]) -> list[str]:
+    def _prepare(self, staging: Staging, command: Sequence[str]) -> list[str]:
         self._outputs.mkdir()
-        inside = staging["input_folder"] if self._plan["engine"] else str(self._inputs)
-        inputs = Inputs(self._inputs, inside, staging["named"])
+        inside = staging.input_folder if self._plan["engine"] else str(self._inputs)
+        values = download(staging, self._inputs, inside)
         try:
-            inputs.lay(read(staging["inputs"]) if staging["inputs"] else b"", staging["form"])
-            return [copilot.fill(word, inputs.values) for word in command]
+            return [copilot.fill(word, values) for word in command]
         except Invalid as refusal:
             raise Failed("InvalidInput", str(refusal)) from refusal
-
-    def _collect(self, staging: Mapping[str, Any]) -> None:
-        if (said := complaint(self._outputs)) is not None:
-            raise Failed("User Error", said or "the container wrote an empty _ERROR", again=True)
-        interface = interface_pb2.TypedInterface.FromString(b64decode(staging["interface"]))
-        try:
-            outputs = gather(self._outputs, interface, staging["raw"])
-        except Invalid as refusal:
-            raise Failed("InvalidOutput", str(refusal), again=True) from refusal
-        write(outputs.SerializeToString(), f"{staging['outputs']}/outputs.pb")
 
     # By an engine
 
@@ -94,7 +73,7 @@ class Container:
         code = self._process.wait()
         state = self._ask(engine, "inspect", "--format", "{{.State.OOMKilled}}", name)
         if self._staging is not None:
-            self._ask(engine, "cp", f"{name}:{self._staging['output_folder']}/.", str(self._outputs))
+            self._ask(engine, "cp", f"{name}:{self._staging.output_folder}/.", str(self._outputs))
         self._ask(engine, "rm", "--force", "--volumes", name)
         if state.stdout.strip() == "true":
             raise Failed("OOMKilled", "the container ran out of memory", again=True)
@@ -124,10 +103,11 @@ class Container:
         elif plan["devices"]:
             options += [word for device in plan["devices"] for word in ("--device", f"nvidia.com/gpu={device}")]
         if self._staging is not None:
-            options += ["--volume", f"{self._inputs}:{self._staging['input_folder']}"]
-            options += ["--volume", self._staging["output_folder"]]
+            options += ["--volume", f"{self._inputs}:{self._staging.input_folder}"]
+            options += ["--volume", self._staging.output_folder]
         if (secrets := os.environ.get("FLYTE_SECRETS_DEFAULT_DIR")) is not None:
-            options += ["--volume", f"{secrets}:{secrets}:ro", "--env", "FLYTE_SECRETS_DEFAULT_DIR"]
+            options += ["--volume", f"{secrets}:{secrets}:ro", "--volume", f"{secrets}:{_SECRETS}:ro"]
+            options += ["--env", "FLYTE_SECRETS_DEFAULT_DIR"]
             options += ["--env", "FLYTE_SECRETS_FILE_PREFIX"]
         if plan["entry"]:
             options += ["--entrypoint", plan["command"][0]]
@@ -143,7 +123,7 @@ class Container:
 
     def _plain(self, command: Sequence[str]) -> int:
         assert self._staging is not None, "only a raw container is run without an engine"
-        mapped = {self._staging["input_folder"]: self._inputs, self._staging["output_folder"]: self._outputs}
+        mapped = {self._staging.input_folder: self._inputs, self._staging.output_folder: self._outputs}
         for inside, folder in mapped.items():
             command = [word.replace(inside, str(folder)) for word in command]
         env = {name: os.environ[name] for name in (*_OURS, *self._plan["env"]) if name in os.environ}
@@ -166,17 +146,16 @@ def _last(run: subprocess.CompletedProcess[str]) -> str:
     return run.stderr.strip().rpartition("\n")[2] or f"exit code {run.returncode}"
 
 
+def _staging(plan: Mapping[str, Any]) -> Staging | None:
+    found = plan["staging"]
+    return None if found is None else Staging(**{**found, "interface": b64decode(found["interface"])})
+
+
 def _fail(plan: Mapping[str, Any], failure: Failed) -> None:
     """Tell the failure where an attempt's failure is looked for."""
     print(f"{failure.code}: {failure}", file=sys.stderr, flush=True)  # noqa: T201
-    if plan["staging"] is None:
-        return
-    kind = execution_pb2.ContainerError.RECOVERABLE if failure.again else execution_pb2.ContainerError.NON_RECOVERABLE
-    error = execution_pb2.ContainerError(
-        code=failure.code, message=str(failure), kind=kind, origin=execution_pb2.ExecutionError.USER
-    )
-    document = execution_pb2.ErrorDocument(error=error)
-    write(document.SerializeToString(), f"{plan['staging']['outputs']}/error.pb")
+    if plan["staging"] is not None:
+        tell(failure, plan["staging"]["outputs"])
 
 
 def _main(plan: Mapping[str, Any]) -> int:

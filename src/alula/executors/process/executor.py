@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
+from alula.base.news import News
 from alula.core.errors import LaunchRefused, Unavailable
 from alula.core.launch import Launch, LogLine, Observation, Presence
 from alula.executors.process import follow as _follow
@@ -24,7 +25,6 @@ from alula.executors.process.life import Habits, Life
 from alula.executors.process.link import Message
 from alula.executors.process.machine import visible
 from alula.executors.process.measurements import Measurements
-from alula.executors.process.news import News
 from alula.executors.process.segments import Segments
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")

@@ -17,6 +17,7 @@ from alula.core.errors import Unavailable
 
 _PATIENCE = 10.0  # seconds
 _PROGRAM = "bwrap"
+_SECRETS = Path("/etc/flyte/secrets")
 
 
 def check() -> None:
@@ -53,8 +54,23 @@ def wrap(command: Sequence[str], home: Path, directory: Path, shown: Sequence[Pa
     for path in needed:
         if any(path.is_relative_to(one) for one in hidden) and path.exists():
             options += ["--ro-bind", str(path), str(path)]
+    if (secrets := directory / "secrets").is_dir():
+        options += _etc(secrets)
     options += ["--bind", str(directory), str(directory), "--chdir", str(directory / "work")]
     return [_PROGRAM, *options, "--", *command]
+
+
+def _etc(secrets: Path) -> list[str]:
+    """Show an attempt its secrets where programs look for them that do not ask where they are.
+
+    Nothing can be put into the machine's /etc, which is read-only: another one is made of what is in it.
+    """
+    options = ["--tmpfs", "/etc"]
+    for entry in sorted(Path("/etc").iterdir()):
+        if entry.name != _SECRETS.parent.name:
+            shown = ["--symlink", os.readlink(entry)] if entry.is_symlink() else ["--ro-bind", str(entry)]
+            options += [*shown, str(entry)]
+    return [*options, "--ro-bind", str(secrets), str(_SECRETS), "--remount-ro", "/etc"]
 
 
 def _namespaces() -> list[str]:

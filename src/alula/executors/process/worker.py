@@ -20,6 +20,7 @@ from alula.executors.process.ledger import Ledger
 from alula.executors.process.runtime import Runtime
 
 _PR_SET_NAME = 15
+SHOWN = b"alula: idle worker"  # for those who look at a list of processes
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by a parent: it ends when the launcher does
 _OURS = tuple(name for name in sys.modules if name.partition(".")[0] == "alula")
 
@@ -34,6 +35,7 @@ def live(sock: socket.socket, account: int, runtime: Runtime, launcher: int) -> 
     try:
         child.calm(IGNORED)
         child.detach(keep=(sock.fileno(), account))
+        child.shown_arguments.write(SHOWN)
         book = Ledger(account)
         os.close(account)
         _freshen()

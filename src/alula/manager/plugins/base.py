@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flyteidl2.core import tasks_pb2
 from google.protobuf.json_format import MessageToDict
 
-from alula.core.taskaction import Request, State
+from alula.core.taskaction import Cause, Request, State
 from alula.kube.objects import Kind, Object
 from alula.manager.podspec.settings import PodSettings
 
@@ -72,4 +72,82 @@ class Plugin(Protocol):
 
     def observe(self, task: Task, found: Object, parts: Sequence[Object], now: datetime) -> Seen:
         """What the object, which exists, and its parts tell of the attempt."""
+        ...
+
+
+class Unsure(Exception):
+    """There was no answer: it may have been done, or not."""
+
+
+class Failed(Exception):
+    """What was asked for failed, and will not come to be."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+class Store(Protocol):
+    """The object store, for those who run tasks without a pod of theirs."""
+
+    async def get(self, uri: str) -> bytes:
+        """
+        Raises:
+            NotFound: there is no such object.
+            Invalid: it cannot be read, whenever it is tried.
+            Unavailable: it cannot be read for now.
+        """
+        ...
+
+    async def put(self, uri: str, data: bytes) -> None:
+        """
+        Raises:
+            Invalid: it cannot be written, whenever it is tried.
+            Unavailable: it cannot be written for now.
+        """
+        ...
+
+
+class Remote(Protocol):
+    """A plugin whose attempts are no objects of the cluster: jobs of a service elsewhere, or nothing but time.
+
+    `Unavailable` is that of `core.errors`. The Manager puts a finalizer on such TaskActions, so that `delete` is called
+    whatever happens. That an attempt runs at most once rests on this: its status says that it is launched before
+    `create` is called; the handle that this returns is written to the status; and what is launched without a handle,
+    by a Manager that is not there any more, is lost (as after `Unsure`).
+    """
+
+    async def knows(self, task: Task) -> bool:
+        """Whether it carries out such a task.
+
+        Raises:
+            Unavailable: it cannot say for now.
+        """
+        ...
+
+    async def create(self, task: Task, now: datetime) -> bytes:
+        """Have it begin. What is returned is all that is needed to find it again; it holds no secret.
+
+        Raises:
+            Unavailable: it did not begin.
+            Unsure: it may have begun.
+            Failed: it never will.
+            BadTask: the task is not one that can be carried out.
+        """
+        ...
+
+    async def get(self, task: Task, handle: bytes, now: datetime) -> Seen:
+        """What is to be seen of it now. Nobody tells of changes: ``look_again`` says when to ask again.
+
+        Raises:
+            Unavailable: it cannot be seen for now.
+        """
+        ...
+
+    async def delete(self, task: Task, handle: bytes, now: datetime) -> None:
+        """End it. Of one that has ended, or is not there any more, nothing is done.
+
+        Raises:
+            Unavailable: try again.
+        """
         ...

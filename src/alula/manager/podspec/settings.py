@@ -23,14 +23,17 @@ class PodSettings:
     resource_tolerations: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # by resource
     interruptible_tolerations: Sequence[Mapping[str, Any]] = ()
     interruptible_selector: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, str] = field(default_factory=lambda: {"cpu": "1", "memory": "1Gi"})  # of primary containers
     gpu_resource: str = "nvidia.com/gpu"
     gpu_device_label: str = "k8s.amazonaws.com/accelerator"
     gpu_partition_label: str = "k8s.amazonaws.com/gpu-partition-size"
+    accelerators: Mapping[str, str] = field(default_factory=dict)  # device -> what its nodes are labelled with
     image_pull_secrets: Sequence[str] = ()
     image_pull_grace: timedelta = timedelta(minutes=3)
     create_container_grace: timedelta = timedelta(minutes=3)
     pending_timeout: timedelta | None = None
     copilot_image: str = "alula:latest"  # our own image; its entry point is `alula copilot`
+    upload_timeout: timedelta = timedelta(hours=1)  # for what a raw container leaves
     security_context: Mapping[str, Any] | None = None
     host_network: bool = False
     log_links: Sequence[tuple[str, str]] = ()  # name, template of a URI

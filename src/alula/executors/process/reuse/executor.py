@@ -13,12 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
+from alula.base.news import News
 from alula.core.errors import DomainError, LaunchRefused
 from alula.core.launch import Launch, LogLine, Observation, Presence, Resources, Reuse
 from alula.executors.base import Executor
 from alula.executors.process import follow as _follow
 from alula.executors.process import records
-from alula.executors.process.news import News
 from alula.executors.process.reuse import arguments, shared, worker
 from alula.executors.process.reuse.handed import MOST
 from alula.executors.process.reuse.peer import Peer

@@ -9,9 +9,9 @@ from flyteidl2.core import interface_pb2, literals_pb2, types_pb2
 from flyteidl2.task import common_pb2
 from google.protobuf import json_format, struct_pb2
 
+from alula.copilot.objects import write_file, write_tree
 from alula.core import copilot
 from alula.core.errors import Invalid
-from alula.executors.container.objects import write_file, write_tree
 
 _LIMIT = 10 * 1024 * 1024  # bytes of a value that travels in outputs.pb
 _ERROR = "_ERROR"

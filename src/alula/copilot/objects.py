@@ -22,10 +22,21 @@ def read(uri: str) -> bytes:
     return _loop.run(content())
 
 
+def read_file(uri: str, path: Path) -> None:
+    """Fetch an object of any size into a new file."""
+
+    async def fetch() -> None:
+        with path.open("wb") as file:
+            async for block in storage.get_stream(uri):
+                file.write(block)
+
+    _loop.run(fetch())
+
+
 def read_tree(uri: str, folder: Path) -> None:
     """Fetch everything below a prefix into a new folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     _loop.run(storage.get(uri, folder, recursive=True))
+    folder.mkdir(exist_ok=True)  # there may have been nothing
 
 
 def write(content: bytes, uri: str) -> None:

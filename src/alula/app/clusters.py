@@ -1,0 +1,100 @@
+"""The clusters of a server, from its settings: executors, and what goes where."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+from alula.app.keys import surroundings
+from alula.app.stores import Stores
+from alula.base.settings import Cluster, Settings
+from alula.blobs.sigv4 import Credentials
+from alula.control.archive import Archive, pack
+from alula.core.errors import Unavailable
+from alula.core.launch import LogLine, Segment
+from alula.core.route import HERE, Claim, Routes
+from alula.executors.cluster.executor import ClusterExecutor, Keeping, Share
+from alula.executors.process.loglines import STDOUT, part, whole
+from alula.kube.client import Kube
+from alula.kube.objects import KubeError
+from alula.reconciler.places import Destinations
+from alula.wire.taskactions import Destination
+
+_KEYS = frozenset(
+    {"FLYTE_AWS_ACCESS_KEY_ID", "FLYTE_AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+)
+_SIZE = 1 << 22  # bytes of a log that one segment of the archive has, about
+
+
+@asynccontextmanager
+async def clusters(
+    settings: Settings, stores: Stores, archive: Archive, mine: Callable[[int], bool]
+) -> AsyncIterator[Mapping[str, ClusterExecutor]]:
+    """An executor for each. ``mine`` says which runs are this replica's.
+
+    Raises:
+        Unavailable: one of them is not configured.
+    """
+    found: dict[str, ClusterExecutor] = {}
+    keeping, share = Keeping(_keep(archive), stores.blobs.put), Share(_installation(settings, stores), mine)
+    async with AsyncExitStack() as stack:
+        for name, told in _elsewhere(settings).items():
+            try:
+                kube = await stack.enter_async_context(Kube.connect(told.kubeconfig, told.context, told.namespace))
+            except KubeError as error:
+                raise Unavailable(f"clusters.{name}: {error}") from error
+            executor = ClusterExecutor(name, kube, keeping, share, random.random)
+            found[name] = await stack.enter_async_context(executor)
+        yield found
+
+
+def destinations(settings: Settings, keys: Credentials) -> Destinations:
+    """How tasks reach this server from wherever they run."""
+    here = surroundings(settings, keys)
+    there = {name: Destination(name, _around(here, told), _KEYS) for name, told in _elsewhere(settings).items()}
+    claims = {name: Claim(told.queues, told.projects, told.default) for name, told in settings.clusters.items()}
+    return Destinations(here, there, Routes(claims))
+
+
+def _elsewhere(settings: Settings) -> Mapping[str, Cluster]:
+    return {name: told for name, told in settings.clusters.items() if name != HERE}
+
+
+def _around(here: Mapping[str, str], told: Cluster) -> Mapping[str, str]:
+    """Of a pod: it reaches this server by another name, and may have credentials of its own."""
+    around = {name: value for name, value in here.items() if told.credentials == "given" or name not in _KEYS}
+    if told.endpoint:
+        scheme, _, place = told.endpoint.partition("://")
+        around |= {"_U_EP_OVERRIDE": place.rstrip("/"), "_U_INSECURE": str(scheme == "http").lower()}
+    if objects := told.objects or told.endpoint:
+        around |= {"FLYTE_AWS_ENDPOINT": objects, "AWS_ENDPOINT_URL": objects}
+    return around
+
+
+def _keep(archive: Archive) -> Callable[[str, AsyncIterator[list[LogLine]]], Awaitable[None]]:
+    async def keep(name: str, lines: AsyncIterator[list[LogLine]]) -> None:
+        number, piece = 0, bytearray()
+        async for batch in lines:
+            if len(piece) > _SIZE:
+                await archive.put(Segment(name, number), await asyncio.to_thread(pack, bytes(piece)))
+                number, piece = number + 1, bytearray()
+            for line in batch:
+                piece += _entry(line)
+        await archive.put(Segment(name, number, last=True), await asyncio.to_thread(pack, bytes(piece)))
+
+    return keep
+
+
+def _installation(settings: Settings, stores: Stores) -> str:
+    """What tells this server and its replicas from others that use the same namespace: where they keep their rows."""
+    where = settings.objects.endpoint + settings.objects.bucket if settings.objects.endpoint else stores.keys.key_id
+    rows = settings.database.url if settings.shared else ""
+    place = urlsplit(rows)
+    return hashlib.sha256(f"{place.hostname}:{place.port}{place.path} {where}".encode()).hexdigest()[:16]
+
+
+def _entry(line: LogLine) -> bytes:
+    at, text = int(line.at.timestamp() * 1_000_000) * 1000, line.text.encode()
+    return whole(at, STDOUT, text) if text.endswith(b"\n") else part(at, STDOUT, text)

@@ -1,0 +1,335 @@
+"""A client of one cluster's API. Objects are plain values, as they are on the wire; every failure is a `KubeError`.
+
+lightkube finds the cluster and proves who asks (a kubeconfig, a service account, tokens that rotate); requests and
+watches are raw: a Manager sees thousands of objects a second and needs a few of their fields.
+"""
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+import httpx2
+import msgspec
+import yaml
+from lightkube import KubeConfig
+from lightkube.config.client_adapter import ConnectionParams
+from lightkube.config.kubeconfig import SingleConfig
+from lightkube.core.exceptions import ConfigError
+
+from alula.kube.objects import (
+    PODS,
+    Busy,
+    Conflict,
+    Exists,
+    Gone,
+    Happened,
+    Kind,
+    KubeError,
+    Name,
+    NotFound,
+    Object,
+    Refused,
+    Selection,
+)
+
+_PAGE = 500  # objects of a list at a time
+_TIMEOUT = 30.0  # seconds for a request
+_WATCH = 290  # seconds that a watch lasts before it is begun anew: shorter than what load balancers cut
+_SILENCE = 330.0  # seconds; a stream on which nothing comes for so long is dead
+_MOST = 4000  # characters of what a cluster says
+_IDLE = 64  # connections that are kept for the next request; how many there are at once is for the callers to bound
+
+Call = Callable[[str, str, str, float], None]  # verb, plural, how it ended ("200", "error"), seconds until it answered
+
+_METHODS = {"create": "POST", "replace": "PUT", "patch": "PATCH", "apply": "PATCH", "delete": "DELETE"}  # others: GET
+_FORMS = {"patch": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}  # others: JSON
+
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Kube:
+    """Use `connect`, in an ``async with``. ``namespace`` is the one that its configuration names."""
+
+    def __init__(self, http: httpx2.AsyncClient, namespace: str, count: Call | None = None) -> None:
+        self._http = http
+        self.namespace = namespace
+        self._count = count
+
+    @classmethod
+    def connect(
+        cls, kubeconfig: Path | None = None, context: str = "", namespace: str = "", count: Call | None = None
+    ) -> Self:
+        """A client by a kubeconfig, by the one that ``$KUBECONFIG`` names, or by the service account of the pod.
+
+        Raises:
+            KubeError: there is none, or it makes no sense.
+        """
+        named = kubeconfig or (Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None)
+        try:
+            found = KubeConfig.from_file(named) if named else KubeConfig.from_service_account()
+            config = found.get(context_name=context or None)
+            if config is None:
+                raise KubeError(f"{named} names no context")
+            return cls(_http(config), namespace or config.namespace, count)
+        except (ConfigError, OSError) as error:
+            hint = f" ({named})" if named else "; outside of a pod name a kubeconfig, or set KUBECONFIG"
+            raise KubeError(f"the configuration of the cluster cannot be used: {_brief(error)}{hint}") from None
+        except (
+            yaml.YAMLError,
+            msgspec.MsgspecError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            AssertionError,
+        ):
+            # Not what they say: that may show what is in it.
+            raise KubeError(f"{named or 'the service account of the pod'} is no usable kubeconfig") from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def get(self, kind: Kind, name: Name) -> Object:
+        """One object.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return await self._ask("get", kind, _path(kind, name.namespace, name.name))
+
+    async def select(
+        self, which: Selection, slim: Callable[[Object], Object] | None = None
+    ) -> tuple[list[Object], str]:
+        """All objects of a selection, and the version from which a watch goes on.
+
+        ``slim`` makes of each what is kept of it: there are never more whole ones here than those of a page.
+        """
+        found: list[Object] = []
+        token, restarted = "", False
+        while True:
+            asked = _given({"limit": _PAGE, "labelSelector": which.labels, "continue": token})
+            try:
+                page = await self._ask("list", which.kind, _path(which.kind, which.namespace), asked)
+            except Gone:
+                if not token or restarted:
+                    raise
+                found, token, restarted = [], "", True  # the pages that are left are not known any more
+                continue
+            items = page.get("items") or []
+            found += items if slim is None else map(slim, items)
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return found, page["metadata"]["resourceVersion"]
+
+    async def create(self, kind: Kind, value: Object) -> Object:
+        """Create an object.
+
+        Raises:
+            Exists: there is one of that name.
+            Refused: it is not a valid one, or not allowed.
+        """
+        return await self._ask("create", kind, _path(kind, _namespace(value)), body=_stamped(kind, value))
+
+    async def replace(self, kind: Kind, value: Object, *, status: bool = False) -> Object:
+        """Write an object as a whole, or only its status, if it still has the version it was read with.
+
+        Raises:
+            Conflict: it has changed.
+            NotFound: it is gone.
+        """
+        path = _path(kind, _namespace(value), value["metadata"]["name"]) + ("/status" if status else "")
+        return await self._ask("replace", kind, path, body=_stamped(kind, value))
+
+    async def patch(self, kind: Kind, name: Name, change: Mapping[str, Any], *, status: bool = False) -> Object:
+        """Change what ``change`` has; ``None`` removes (RFC 7386).
+
+        Raises:
+            NotFound: there is none.
+        """
+        path = _path(kind, name.namespace, name.name) + ("/status" if status else "")
+        return await self._ask("patch", kind, path, body=change)
+
+    async def apply(self, kind: Kind, value: Object, manager: str) -> Object:
+        """Have an object be so, as far as ``value`` says (server-side apply); what others have set, is overwritten."""
+        path = _path(kind, _namespace(value), value["metadata"]["name"])
+        asked = {"fieldManager": manager, "force": "true"}
+        return await self._ask("apply", kind, path, asked, _stamped(kind, value))
+
+    async def delete(
+        self, kind: Kind, name: Name, *, uid: str = "", grace: int | None = None, propagation: str = "Background"
+    ) -> bool:
+        """Delete an object, only the one with this uid if one is given; whether there was one."""
+        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
+        try:
+            await self._ask("delete", kind, _path(kind, name.namespace, name.name), body=body)
+        except NotFound:
+            return False
+        except Conflict:
+            if uid:
+                return False  # there is another one of that name
+            raise
+        return True
+
+    async def watch(self, which: Selection, version: str = "") -> AsyncGenerator[tuple[Happened, Object], None]:
+        """What happens to objects from a version on. It ends after some minutes: go on from the last version.
+
+        Raises:
+            Gone: the version is too old: list again.
+        """
+        asked = _given({"labelSelector": which.labels, "resourceVersion": version})
+        asked |= {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH)}
+        async with self._open("watch", which.kind, _path(which.kind, which.namespace), asked) as response:
+            async for line in _lines(response):
+                told = _decode(line)
+                if told["type"] == "ERROR":
+                    raise _error(told["object"].get("code", 500), told["object"])
+                yield Happened(told["type"]), told["object"]
+
+    async def logs(
+        self, name: Name, container: str, *, follow: bool, previous: bool = False, since: str = ""
+    ) -> AsyncGenerator[bytes, None]:
+        """The log of a pod's container, in pieces; each line begins with its time.
+
+        ``since`` is a time, too (RFC 3339), of which clusters heed the second: lines of that second come again.
+
+        Raises:
+            NotFound: there is no such pod.
+            Refused: the container has not started yet, or is none of the pod.
+            Busy: it was cut, also after minutes of silence: go on by ``since``.
+        """
+        asked = _given({"container": container, "sinceTime": since, "timestamps": "true"})
+        asked |= {key: "true" for key, on in (("follow", follow), ("previous", previous)) if on}
+        async with self._open("logs", PODS, _path(PODS, name.namespace, name.name) + "/log", asked) as response:
+            async for piece in response.aiter_bytes():
+                yield piece
+
+    async def version(self) -> str:
+        """The cluster's own version, to see whether it answers."""
+        try:
+            response = await self._http.get("/version")
+        except httpx2.HTTPError as error:
+            raise Busy(f"the cluster does not answer: {_brief(error)}") from error
+        if response.is_error:
+            raise _refusal(response)
+        told: str = _decode(response.content)["gitVersion"]
+        return told
+
+    async def _ask(
+        self, verb: str, kind: Kind, path: str, asked: Mapping[str, str] | None = None, body: object = None
+    ) -> Object:
+        content = None if body is None else _encode(body)
+        form = {} if body is None else {"content-type": _FORMS.get(verb, "application/json")}
+        request = self._http.build_request(
+            _METHODS.get(verb, "GET"), path, params=asked, content=content, headers=form, timeout=_TIMEOUT
+        )
+        response = await self._send(verb, kind, request)
+        found: Object = _decode(response.content)
+        return found
+
+    @asynccontextmanager
+    async def _open(self, verb: str, kind: Kind, path: str, asked: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
+        timeout = httpx2.Timeout(_TIMEOUT, read=_SILENCE)
+        request = self._http.build_request("GET", path, params=asked, timeout=timeout)
+        response = await self._send(verb, kind, request, stream=True)
+        try:
+            yield response
+        except httpx2.HTTPError as error:
+            raise Busy(f"the cluster has stopped answering: {_brief(error)}") from None
+        finally:
+            await response.aclose()
+
+    async def _send(self, verb: str, kind: Kind, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
+        began, ended = perf_counter(), "error"
+        try:
+            response = await self._http.send(request, stream=stream)
+            if response.is_error:
+                await response.aread()
+            ended = str(response.status_code)
+        except (httpx2.HTTPError, ConfigError, OSError) as error:
+            raise Busy(f"the cluster does not answer: {_brief(error)}") from None
+        finally:
+            if self._count is not None:
+                self._count(verb, kind.plural, ended, perf_counter() - began)
+        if response.is_error:
+            raise _refusal(response)
+        return response
+
+
+def _http(config: SingleConfig) -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE)
+    return httpx2.AsyncClient(**ConnectionParams().httpx_params(config), limits=limits)
+
+
+async def _lines(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """JSON in a stream of bytes, a line each. (As text it would be decoded twice.)"""
+    rest = bytearray()
+    async for piece in response.aiter_bytes():
+        rest += piece
+        if b"\n" in piece:
+            *lines, last = rest.split(b"\n")
+            rest = bytearray(last)
+            for line in lines:
+                if line:
+                    yield bytes(line)
+
+
+def _path(kind: Kind, namespace: str = "", name: str = "") -> str:
+    root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
+    place = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
+    return f"{root}{place}/{kind.plural}" + (f"/{name}" if name else "")
+
+
+def _namespace(value: Object) -> str:
+    namespace: str = value["metadata"].get("namespace", "")
+    return namespace
+
+
+def _stamped(kind: Kind, value: Object) -> Object:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **value}
+
+
+def _given(asked: Mapping[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in asked.items() if value}
+
+
+def _refusal(response: httpx2.Response) -> KubeError:
+    try:
+        told = _decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = {"message": response.text}
+    after = response.headers.get("retry-after", "")
+    status = told if isinstance(told, dict) else {}
+    return _error(response.status_code, status, float(after) if after.isdigit() else None)
+
+
+def _error(code: int, status: Mapping[str, Any], after: float | None = None) -> KubeError:
+    """What a `metav1.Status` means."""
+    text, reason = str(status.get("message") or f"HTTP {code}")[:_MOST], str(status.get("reason") or "")
+    if after is None:
+        after = (status.get("details") or {}).get("retryAfterSeconds")
+    if code == 404:
+        return NotFound(text, reason)
+    if code == 409:
+        return Exists(text, reason) if reason == "AlreadyExists" else Conflict(text, reason)
+    if code == 410:
+        return Gone(text, reason)
+    if code in (401, 408, 429) or code >= 500:  # 401: tokens expire and are renewed, it says nothing of the request
+        return Busy(text, reason, after)
+    return Refused(text, reason)
+
+
+def _brief(error: Exception) -> str:
+    """What went wrong, for people. Of a bad header h11 shows what is in it: a token."""
+    text = "" if isinstance(error, httpx2.ProtocolError) else str(error)
+    return f"{type(error).__name__} {text}".strip()[:_MOST]

@@ -1,0 +1,287 @@
+"""A turn for one attempt: see what there is, have `step.py` decide, carry it out, until there is nothing left to do."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from alula.base.clock import Clock
+from alula.core.taskaction import Cause, Request, Stage, State
+from alula.core.taskstatus import read_state, status
+from alula.kube.client import Kube
+from alula.kube.objects import Conflict, KubeError, Name, NotFound, Object, name_of, owner_of
+from alula.manager.owned import owned
+from alula.manager.plans import Plan, Plans, built
+from alula.manager.plugins.base import Seen
+from alula.manager.step import (
+    Ask,
+    Create,
+    Delete,
+    Known,
+    Launching,
+    Report,
+    Retry,
+    Step,
+    Tried,
+    Wait,
+    after_create,
+    leaving,
+    next_step,
+)
+from alula.manager.world import ACTIONS, World
+
+_STEPS = 8  # of one turn; more mean that something goes round in circles
+
+
+class Later(Exception):
+    """Nothing more can be done now: look again after a while that grows."""
+
+
+class NotOurs(Exception):
+    """Another Manager looks after it."""
+
+
+class Hears(Protocol):
+    """Who hears what statuses say, new or not."""
+
+    def tell(self, action: Object, request: Request, state: State) -> None:
+        """What the status of a TaskAction says."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """A TaskAction is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What attempts meet: the cluster, the time, who hears of them.
+
+    ``ours``: what this Manager looks after, among several. ``may_write``: whether it may do something about it at this
+    moment; if not it will soon, or it is not ours any more.
+    """
+
+    kube: Kube
+    clock: Clock
+    hears: Hears
+    ours: Callable[[Object], bool] = lambda _: True
+    may_write: Callable[[Object], bool] = lambda _: True
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is known of an attempt and is not in the cluster."""
+
+    uid: str
+    tried: Tried = Tried.NOTHING
+    seen: State | None = None
+    since: datetime | None = None
+    stage: Stage | None = None
+
+
+@dataclass(slots=True)
+class _Look:
+    """One attempt in one turn. ``answer``: its object as the cluster itself has it, once it was ``asked``."""
+
+    action: Object
+    memory: _Memory
+    plan: Plan
+    made: Object | Cause | None = None
+    asked: bool = False
+    answer: Object | None = None
+
+    @property
+    def problem(self) -> Cause | None:
+        return self.plan.problem or (self.made if isinstance(self.made, Cause) else None)
+
+
+class Attempts:
+    """The attempts of a cluster."""
+
+    def __init__(self, world: World, plans: Plans, outside: Outside) -> None:
+        self._world = world
+        self._plans = plans
+        self._kube, self._clock, self._hears = outside.kube, outside.clock, outside.hears
+        self._ours, self._may_write = outside.ours, outside.may_write
+        self._memories: dict[Name, _Memory] = {}
+        self.stages: Counter[Stage] = Counter()  # of the attempts that there are
+
+    def let_go(self) -> None:
+        """Forget what another Manager looks after now: what is known of it is not true any more."""
+        for name in list(self._memories):
+            action = self._world.action(name)
+            if action is None or not self._ours(action):
+                self._forget(name)
+
+    async def turn(self, name: Name) -> datetime | None:
+        """Bring one attempt in line; when to look again, if nothing changes before.
+
+        Raises:
+            Later: it could not be brought in line yet.
+            NotOurs: it is not to be.
+            KubeError: the cluster did not do it. Nothing is lost: look again.
+        """
+        action = self._world.action(name)
+        if action is None:
+            await self._clear(name)
+            return None
+        if not self._ours(action):
+            self._forget(name)
+            raise NotOurs
+        memory = self._remembered(name, action["metadata"]["uid"])
+        look = _Look(action, memory, await self._plans.of(action))
+        if look.plan.plugin is not None and not self._world.ready(look.plan.plugin):
+            raise Later
+        try:
+            return await self._steps(look)
+        except Conflict:
+            self._world.put(ACTIONS, await self._kube.get(ACTIONS, name))
+            raise
+
+    async def _steps(self, look: _Look) -> datetime | None:
+        follows: Step | None = None
+        for _ in range(_STEPS):
+            step, follows = follows or self._decide(look), None
+            if not self._may_write(look.action):
+                raise Later
+            match step:
+                case Wait(until):
+                    return until
+                case Launching(state):
+                    look.memory.tried = Tried.RECORDED  # before: it may be written though no answer says so
+                    await self._write(look, state)
+                case Report(state):
+                    if not await self._write(look, state):
+                        return None
+                case Retry(report):
+                    if report is not None:
+                        await self._write(look, report)
+                    raise Later
+                case Create():
+                    follows = await self._create(look)
+                case Ask():
+                    await self._ask(look)
+                case Delete():
+                    await self._delete(look)
+                    return None
+        raise Later
+
+    def _decide(self, look: _Look) -> Step:
+        plan, memory, now = look.plan, look.memory, self._clock()
+        state = _state(look.action)
+        self._count(memory, state.stage)
+        if plan.request is not None:
+            self._hears.tell(look.action, plan.request, state)
+        found = self._found(look)
+        if found is None and look.made is None and plan.problem is None and not state.stage.over:
+            look.made = built(plan)
+        seen = self._seen(look, found, now)
+        going = leaving(look.action)
+        known = Known(memory.uid, state, going, memory.tried, found, look.asked, memory.since)
+        return next_step(known, seen, look.problem, now)
+
+    def _found(self, look: _Look) -> Object | None:
+        if look.asked:
+            return look.answer
+        plugin = look.plan.plugin
+        return None if plugin is None else self._world.found(plugin.kind, look.action)
+
+    def _seen(self, look: _Look, found: Object | None, now: datetime) -> Seen | None:
+        """What the plugin makes of the attempt's object, and since when it is that."""
+        plan, memory = look.plan, look.memory
+        if plan.plugin is None or plan.task is None or found is None or owner_of(found) != memory.uid:
+            return None
+        seen = plan.plugin.observe(plan.task, found, self._world.parts(plan.plugin, look.action), now)
+        if seen.state != memory.seen:
+            memory.seen, memory.since = seen.state, now
+        return seen
+
+    async def _write(self, look: _Look, state: State) -> bool:
+        """Write the status, if it is not the one there is, and nobody else has written; whether it was written."""
+        action, meta = look.action, look.action["metadata"]
+        old = action.get("status") or {}
+        told = status(old, state, look.plan.attempt, self._clock())
+        if told == old:
+            return False
+        kept = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
+        written = await self._kube.replace(ACTIONS, {"metadata": kept, "status": told}, status=True)
+        self._world.put(ACTIONS, written)
+        look.action = self._world.action(name_of(action)) or written
+        return True
+
+    async def _create(self, look: _Look) -> Step | None:
+        """Create the object; what follows at once, if that failed."""
+        plugin, memory = look.plan.plugin, look.memory
+        assert plugin is not None, "nothing is created without a plugin"
+        assert isinstance(look.made, dict), "nothing is created that was not built"
+        memory.tried = Tried.UNSURE
+        try:
+            made = await self._kube.create(plugin.kind, owned(look.made, look.action, look.plan.labels))
+        except KubeError as error:
+            memory.tried, step = after_create(_state(look.action), error, self._clock())
+            return step
+        memory.tried = Tried.CREATED
+        self._world.put(plugin.kind, made)
+        return None
+
+    async def _ask(self, look: _Look) -> None:
+        """Ask the cluster itself for the object, by the name that it has or would have."""
+        plugin, there = look.plan.plugin, self._found(look)
+        assert plugin is not None, "there is nothing to ask for without a plugin"
+        if there is None:
+            assert isinstance(look.made, dict), "what is not there has been built"
+            there = owned(look.made, look.action, look.plan.labels)
+        try:
+            look.answer = await self._kube.get(plugin.kind, name_of(there))
+        except NotFound:
+            look.answer = None
+        look.asked = True
+        if look.answer is not None and owner_of(look.answer) == look.memory.uid:
+            self._world.put(plugin.kind, look.answer)
+
+    async def _delete(self, look: _Look) -> None:
+        plugin, found = look.plan.plugin, self._found(look)
+        assert plugin is not None, "nothing is found without a plugin"
+        assert found is not None, "only what was found is deleted"
+        await self._kube.delete(plugin.kind, name_of(found), uid=found["metadata"]["uid"])
+
+    async def _clear(self, name: Name) -> None:
+        """There is no such TaskAction in this area. Delete what was made for it, if it really is gone."""
+        self._forget(name)
+        left = [(kind, one) for kind, one in self._world.made(name) if not leaving(one) and self._ours(one)]
+        if not left:
+            return
+        if not all(self._may_write(one) for _, one in left):
+            raise Later
+        try:
+            uid = (await self._kube.get(ACTIONS, name))["metadata"]["uid"]
+        except NotFound:
+            uid = ""
+        for kind, one in left:
+            if owner_of(one) != uid:
+                await self._kube.delete(kind, name_of(one), uid=one["metadata"]["uid"])
+
+    def _remembered(self, name: Name, uid: str) -> _Memory:
+        memory = self._memories.get(name)
+        if memory is None or memory.uid != uid:
+            self._forget(name)
+            memory = self._memories[name] = _Memory(uid)
+        return memory
+
+    def _forget(self, name: Name) -> None:
+        memory = self._memories.pop(name, None)
+        if memory is not None:
+            self._hears.forget(memory.uid)
+            self._count(memory, None)
+
+    def _count(self, memory: _Memory, stage: Stage | None) -> None:
+        if memory.stage is not None:
+            self.stages[memory.stage] -= 1
+        if stage is not None:
+            self.stages[stage] += 1
+        memory.stage = stage
+
+
+def _state(action: Object) -> State:
+    return read_state(action.get("status") or {}) or State()
