@@ -143,6 +143,26 @@ async def test_data_is_here(served: Served) -> None:
         assert (answer.cluster_endpoint, answer.cluster) == ("", "local")
 
 
+@pytest.mark.parametrize(
+    ("resource", "cluster_name"),
+    [
+        ({"project_id": {"name": "vision", "domain": "production"}}, "prod"),
+        ({"project_id": {"name": "vision", "domain": "development"}}, "local"),
+        ({"task_id": {"project": "vision", "domain": "production", "name": "t"}}, "prod"),
+        ({"app_id": {"project": "vision", "domain": "production", "name": "a"}}, "prod"),
+        ({"action_id": {"run": {"project": "vision", "domain": "production", "name": "r"}, "name": "a0"}}, "prod"),
+        ({"queue_id": {"project": "vision", "domain": "production", "name": "gpu"}}, "gpus"),
+        ({"domain_id": {"name": "production"}}, "local"),
+        ({"org_id": {"name": "me"}}, "local"),
+    ],
+)
+async def test_which_cluster_runs_it(resource: dict[str, Any], cluster_name: str) -> None:
+    routes = Routes({"gpus": Claim(queues=("gpu",)), "prod": Claim(projects=("vision/production",))})
+    request = cluster.SelectClusterRequest(**resource)
+    answer = await ClusterService(routes).select_cluster(request, Context())
+    assert (answer.cluster, answer.cluster_endpoint) == (cluster_name, "")
+
+
 async def test_who_the_caller_is(served: Served) -> None:
     me = await served.client(IdentityServiceClient).user_info(identity_pb2.UserInfoRequest())
     assert me.subject == me.preferred_username == getpass.getuser()

@@ -1,10 +1,12 @@
 """Reports from elsewhere: late ones, repeated ones and those of other attempts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from alula.core.action import Attempt, Event, Failure, Note
+from alula.control.attempts import Attempts
+from alula.core.action import Attempt, Event, Failure, Link, Note
 from alula.core.errors import NotFound
 from alula.core.ids import ROOT
 from alula.core.phase import Phase, follows
@@ -150,3 +152,45 @@ async def test_all_or_nothing(world: World) -> None:
     assert await world.phases(ROOT) == [Phase.QUEUED]
     await world.attempts.record(events[:2])
     assert await world.phases(ROOT, "x") == [Phase.RUNNING, Phase.RUNNING]
+
+
+# Of this server's own clusters
+
+
+@pytest.fixture
+def deciding(world: World) -> World:
+    """A server whose attempts run in clusters: their Managers report to it."""
+    return replace(world, attempts=Attempts(world.database, world.clock, world.secrets, decides=True))
+
+
+@pytest.mark.parametrize("end", _ENDS)
+async def test_how_an_attempt_ends_is_not_its_clusters_to_say(deciding: World, end: Phase) -> None:
+    """What is told with it is kept."""
+    world = deciding
+    await world.start("x")
+    await world.report("x", Phase.RUNNING, cluster="east")
+    notes, links = (Note(world.clock.now, "pulled"),), (Link("Logs", "https://x"),)
+    ended: dict[str, Any] = {"failure": _NO, "output_uri": "s3://o", "notes": notes, "links": links}
+    ended["at"] = world.clock.now
+    await world.report("x", end, **ended)
+    await world.report("x", end, **ended)
+    found = await world.get("x")
+    assert (found.phase, found.failure, found.ended_at) == (Phase.RUNNING, None, None)
+    (attempt,) = await _attempts(world)
+    assert (attempt.phase, attempt.failure, attempt.output_uri, attempt.cluster) == (Phase.RUNNING, None, "", "east")
+    assert ([note.text for note in attempt.notes], attempt.links) == (["pulled"], links)
+    await world.move("x", Phase.SUCCEEDED)
+    assert (await world.get("x")).phase is Phase.SUCCEEDED
+
+
+async def test_no_cluster_begins_another_attempt(deciding: World) -> None:
+    world = deciding
+    await world.start("x")
+    await world.report("x", Phase.RUNNING, attempt=2)
+    found = await world.get("x")
+    assert (found.phase, found.attempt) == (Phase.QUEUED, 1)
+    await world.again("x")
+    await world.report("x", Phase.FAILED, attempt=1, notes=(Note(world.clock.now, "late"),))
+    await world.report("x", Phase.INITIALIZING, attempt=2)
+    found = await world.get("x")
+    assert (found.phase, found.attempt) == (Phase.INITIALIZING, 2)

@@ -135,3 +135,11 @@ def test_the_fold_is_the_naive_walk(told: list[tuple[int, Phase]], random: Rando
     assert {a.number: a.phase for a in found} == phases
     assert all((a.end is not None) is a.phase.terminal for a in found)
     assert all(a.transitions[-1].phase is a.phase for a in found)
+
+
+def test_what_is_heard_in_two_ways_is_told_once() -> None:
+    """A cluster's Manager reports it, and the reconciler reads it."""
+    notes = (Note(after(0), "pulled"), Note(after(1), "full"))
+    told = [event(1, R, notes=notes), event(2, S, notes=(Note(after(9), "pulled"),))]
+    (found,) = attempts(told)
+    assert found.notes == notes

@@ -170,7 +170,10 @@ async def kill(world: World, load: Load, dice: random.Random, kinds: Sequence[st
         killed.append(victim.kind)
         victims.add(victim.kind)
     if "server" in victims:
-        await asyncio.to_thread(world.died)
+        assert await asyncio.to_thread(world.died)
+        while dice.random() < AGAIN:
+            await asyncio.to_thread(world.start_briefly, dice.uniform(0.3, 1.0))
+            killed.append("server")
         await asyncio.to_thread(world.start_well)
     await progress(world, load.parents if victims & NOTICED else partial(done, world))
 

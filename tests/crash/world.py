@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -83,24 +84,40 @@ class World:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.process: subprocess.Popen[str] | None = None
+        self.took = 0.0  # seconds until the last server was ready
         self.said: dict[str, str] = {}  # of the failures of runs that have ended
 
     @property
     def endpoint(self) -> str:
         return f"http://localhost:{self.port}"
 
-    def start(self, *command: str) -> None:
+    def start(self, *command: str, killed_after: float | None = None) -> None:
+        """Returns when it is ready, or dead. ``killed_after``: seconds."""
+        began = time.monotonic()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log.open("a"), text=True)
+        if killed_after is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(killed_after)
+            self.kill()
+            return
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if "alula is ready" in line:
+                self.took = time.monotonic() - began
                 return
 
     def start_dying(self, when: str, act: str, nth: int) -> None:
         self.start(sys.executable, str(DYING), when, act, str(nth), str(self.home), str(self.port))
 
     def start_well(self) -> None:
-        self.start(str(ALULA), "up", "--home", str(self.home), "--port", str(self.port))
+        self.start(*self._up())
+
+    def start_briefly(self, part: float) -> None:
+        """A server that is killed after this part of what the one before has taken to be ready."""
+        self.start(*self._up(), killed_after=part * self.took)
+
+    def _up(self) -> tuple[str, ...]:
+        return (str(ALULA), "up", "--home", str(self.home), "--port", str(self.port))
 
     def died(self) -> bool:
         assert self.process is not None

@@ -53,22 +53,31 @@ async def clusters(
 def destinations(settings: Settings, keys: Credentials) -> Destinations:
     """How tasks reach this server from wherever they run."""
     here = surroundings(settings, keys)
-    there = {name: Destination(name, _around(here, told), _KEYS) for name, told in _elsewhere(settings).items()}
-    claims = {name: Claim(told.queues, told.projects, told.default) for name, told in settings.clusters.items()}
-    return Destinations(here, there, Routes(claims))
+    there = {
+        name: Destination(name, _around(settings, here, told), _KEYS, told.service_account)
+        for name, told in _elsewhere(settings).items()
+    }
+    return Destinations(here, there, routes(settings))
+
+
+def routes(settings: Settings) -> Routes:
+    """Which cluster runs what."""
+    return Routes({name: Claim(told.queues, told.projects, told.default) for name, told in settings.clusters.items()})
 
 
 def _elsewhere(settings: Settings) -> Mapping[str, Cluster]:
     return {name: told for name, told in settings.clusters.items() if name != HERE}
 
 
-def _around(here: Mapping[str, str], told: Cluster) -> Mapping[str, str]:
+def _around(settings: Settings, here: Mapping[str, str], told: Cluster) -> Mapping[str, str]:
     """Of a pod: it reaches this server by another name, and may have credentials of its own."""
+    api = told.endpoint or settings.executor.endpoint or settings.server.public_url
+    objects = told.objects or settings.objects.endpoint or api
     around = {name: value for name, value in here.items() if told.credentials == "given" or name not in _KEYS}
-    if told.endpoint:
-        scheme, _, place = told.endpoint.partition("://")
+    if api:
+        scheme, _, place = api.partition("://")
         around |= {"_U_EP_OVERRIDE": place.rstrip("/"), "_U_INSECURE": str(scheme == "http").lower()}
-    if objects := told.objects or told.endpoint:
+    if objects:
         around |= {"FLYTE_AWS_ENDPOINT": objects, "AWS_ENDPOINT_URL": objects}
     return around
 

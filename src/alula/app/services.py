@@ -35,6 +35,7 @@ from alula.api.tracked_run_service import TrackedRunService
 from alula.api.translator_service import TranslatorService
 from alula.api.trigger_service import TriggerService
 from alula.api.validation import validate
+from alula.app.clusters import routes
 from alula.app.control import Control
 from alula.base.settings import Settings
 from alula.base.telemetry import Telemetry
@@ -56,7 +57,7 @@ def application(
         **_catalogue(settings, control),
         **_results(settings, control),
         "dataproxy.DataProxyService": DataProxyService(control.data, control.logs, control.triggers, sign_for),
-        "cluster.ClusterService": ClusterService(),
+        "cluster.ClusterService": ClusterService(routes(settings)),
         "app.AppService": AppService(control.apps, settings.server.port),
         "app.AppLogsService": AppLogsService(app_logs),
         "auth.IdentityService": IdentityService(settings.user),

@@ -88,7 +88,10 @@ class Shares:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(PERIOD)
-            await self.tick()
+            try:
+                await self.tick()
+            except Exception:  # what is held ends by itself; a member that stopped trying would be idle for ever
+                _log.exception("the shares of %s are not brought up to date", self._of)
 
     async def tick(self) -> None:
         """Renew what is held, see what others hold, take what is due to us, let go what is due to them."""

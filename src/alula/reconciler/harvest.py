@@ -1,15 +1,17 @@
 """What attempts left in their output prefixes."""
 
 from collections import deque
+from dataclasses import replace
 
 from alula.blobs.store import Blobs
 from alula.core.action import Action, Failure
-from alula.core.errors import Exhausted, Invalid, NotFound
-from alula.core.launch import Originator
+from alula.core.errors import Exhausted, Invalid, LaunchRefused, NotFound
+from alula.core.launch import Launch, Originator
 from alula.core.verdict import Written
 from alula.executors.base import Logs
 from alula.wire.actions import output_prefix, written_error
 from alula.wire.launches import CHECKPOINT
+from alula.wire.taskactions import filled, names_inputs
 
 _LOOKS = 20  # attempts
 _LINES, _LONGEST = 80, 2048  # bytes: the end of a log, as executors tell it of an attempt that ended by itself
@@ -44,6 +46,22 @@ async def harvest(blobs: Blobs, action: Action) -> Written:
         outputs=await blobs.exists(f"{prefix}/outputs.pb"),
         report=action.policy.report and await blobs.exists(f"{prefix}/report.html"),
     )
+
+
+async def with_inputs(blobs: Blobs, ready: Launch) -> Launch:
+    """A launch for a cluster with its inputs in its commands, where those name any.
+
+    Raises:
+        LaunchRefused: they name what is not there.
+    """
+    request = ready.request
+    if request is None or not names_inputs(request):
+        return ready
+    try:
+        body = await blobs.get(request.input_uri) if request.input_uri else b""
+    except NotFound:
+        raise LaunchRefused(f"its inputs are not there: {request.input_uri}", code="InputsNotFound") from None
+    return replace(ready, request=filled(request, body))
 
 
 async def tail(logs: Logs, name: str) -> str:

@@ -35,7 +35,7 @@ from alula.core.timing import spent
 from alula.core.verdict import OUT_OF_MEMORY, Written, explain, judge
 from alula.executors.base import Executor
 from alula.reconciler.admission import Admission
-from alula.reconciler.harvest import checkpoint, harvest, tail
+from alula.reconciler.harvest import checkpoint, harvest, tail, with_inputs
 from alula.reconciler.hints import Hints, Key
 from alula.reconciler.places import Destinations, Places
 from alula.reconciler.sleeper import awake_or_asleep
@@ -183,7 +183,9 @@ class Steps:
             run, spec, secrets = await self._attempts.plan(action)
             resumes = await checkpoint(self._blobs, action)
             ready = self._destinations.launch(action, run, spec, secrets, resumes)
-            if not ready.cluster:
+            if ready.cluster:
+                ready = await with_inputs(self._blobs, ready)
+            else:
                 ready = await awake_or_asleep(self._blobs, action, spec, ready)
             action = await self._attempts.starting(action)
             self.names[name] = key

@@ -1,5 +1,6 @@
 """Identifiers. What a client calls its organisation is echoed, and means nothing else here."""
 
+from flyteidl2.cluster import payload_pb2
 from flyteidl2.common import identifier_pb2
 from flyteidl2.task import task_definition_pb2
 
@@ -17,6 +18,26 @@ def action(message: identifier_pb2.ActionIdentifier) -> ActionId:
 
 def task(message: task_definition_pb2.TaskIdentifier) -> TaskId:
     return TaskId(message.project, message.domain, message.name, message.version)
+
+
+def place(message: payload_pb2.SelectClusterRequest) -> tuple[RunId, str]:
+    """What is asked about, as a run that would be there, and the queue; what is not said of it is empty."""
+    match message.WhichOneof("resource"):
+        case "project_id":
+            return RunId(message.project_id.name, message.project_id.domain, ""), ""
+        case "task_id":
+            return RunId(message.task_id.project, message.task_id.domain, ""), ""
+        case "app_id":
+            return RunId(message.app_id.project, message.app_id.domain, ""), ""
+        case "action_id":
+            return run(message.action_id.run), ""
+        case "action_attempt_id":
+            return run(message.action_attempt_id.action_id.run), ""
+        case "queue_id":
+            return RunId(message.queue_id.project, message.queue_id.domain, ""), message.queue_id.name
+        case "domain_id":
+            return RunId("", message.domain_id.name, ""), ""
+    return RunId("", "", ""), ""
 
 
 def trigger(message: identifier_pb2.TriggerName) -> TriggerId:
