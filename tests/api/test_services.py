@@ -1,6 +1,7 @@
 """The smaller services: tasks, projects, clusters, and who the caller is."""
 
 import getpass
+from typing import Any
 
 import pytest
 from connectrpc.code import Code
@@ -14,6 +15,9 @@ from flyteidl2.project import project_service_pb2 as projects
 from flyteidl2.task import task_service_pb2 as tasks
 from flyteidl2.workflow import run_service_pb2 as rpc
 
+from alula.api.cluster_service import ClusterService
+from alula.core.route import Claim, Routes
+from alula.rpc.service import Context
 from tests.api.caller import SUCCEEDED, Caller, creation, python, refused
 from tests.api.served import Served
 
@@ -159,7 +163,7 @@ async def test_data_is_here(served: Served) -> None:
 async def test_which_cluster_runs_it(resource: dict[str, Any], cluster_name: str) -> None:
     routes = Routes({"gpus": Claim(queues=("gpu",)), "prod": Claim(projects=("vision/production",))})
     request = cluster.SelectClusterRequest(**resource)
-    answer = await ClusterService(routes).select_cluster(request, Context())
+    answer = await ClusterService(routes).select_cluster(request, Context("/", {}, None, ""))
     assert (answer.cluster, answer.cluster_endpoint) == (cluster_name, "")
 
 

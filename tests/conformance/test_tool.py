@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ TOOL = HERE.parents[1] / "tools" / "conformance"
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, str]], str, str]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, Any]], str, str]:
     """What the tool wrote: results by name, the page, and what it printed."""
     folder = tmp_path_factory.mktemp("told")
     results, page = folder / "results.json", folder / "page.md"
@@ -25,26 +26,26 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, 
     return {one["name"]: one for one in json.loads(results.read_text())}, page.read_text(), done.stdout
 
 
-def test_an_example_passes_if_all_is_as_expected(told: tuple[dict[str, dict[str, str]], str, str]) -> None:
+def test_an_example_passes_if_all_is_as_expected(told: tuple[dict[str, dict[str, Any]], str, str]) -> None:
     results = told[0]
     assert results["greets.py"]["is_"] == "passed", results["greets.py"]
     assert results["tries.py again"]["is_"] == "passed", results["tries.py again"]
     assert results["tries.py again"]["reason"] == "it fails twice, as it is meant to"
 
 
-def test_an_example_fails_with_the_error_of_its_run(told: tuple[dict[str, dict[str, str]], str, str]) -> None:
+def test_an_example_fails_with_the_error_of_its_run(told: tuple[dict[str, dict[str, Any]], str, str]) -> None:
     result = told[0]["tries.py hopes"]
     assert result["is_"] == "failed"
     assert "4 will not do" in result["reason"]
 
 
-def test_what_is_not_here_is_not_run(told: tuple[dict[str, dict[str, str]], str, str]) -> None:
+def test_what_is_not_here_is_not_run(told: tuple[dict[str, dict[str, Any]], str, str]) -> None:
     result = told[0]["draws.py"]
     assert (result["is_"], result["seconds"], result["reason"]) == ("cannot", 0, "needs a GPU")
 
 
 def test_the_page_has_every_case_and_no_path_of_this_machine(
-    told: tuple[dict[str, dict[str, str]], str, str],
+    told: tuple[dict[str, dict[str, Any]], str, str],
 ) -> None:
     results, page, said = told
     assert all(f"| {name} |" in page for name in results)

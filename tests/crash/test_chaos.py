@@ -34,7 +34,7 @@ MOST = 125  # kills in one home
 HOMES = [(SEED + start // MOST, min(MOST, KILLS - start)) for start in range(0, KILLS, MOST)]
 ALL = ("server", "launcher", "recorder", "parent", "worker", "reusable", "attempt")
 NOTICED = {"server", "launcher", "recorder"}  # their deaths are noticed by every run
-AGAIN = 0.2  # how often one more is killed before anything could go on
+AGAIN = 0.3  # how often one more is killed before anything went on
 FORGIVEN = 3  # deaths by a signal; the next one ends an action
 WIDTH = 4  # children of a parent, and then half as many that share processes
 PATIENCE = 150.0  # seconds; with the machine for itself it takes five
@@ -154,28 +154,37 @@ def choose(dice: random.Random, world: World, kinds: Sequence[str]) -> Program |
 
 
 async def kill(world: World, load: Load, dice: random.Random, kinds: Sequence[str], killed: list[str]) -> None:
-    """Kill one process, sometimes more, and start the server again if it was one of them. ``killed``: which kinds.
+    """Kill one process, sometimes more amid what follows from it, and start the server again if it was one of them.
 
-    Returns once a task was done after a death, or a whole parent after a death that all runs notice: else none would
-    ever be.
+    ``killed``: of which kinds. Returns once a task was done after a death, or a whole parent after a death that all
+    runs notice: else none would ever be.
     """
     victims: set[str] = set()
-    while not victims or dice.random() < AGAIN:
-        await asyncio.sleep(dice.uniform(0.0, 0.2))  # no moment is spared
-        left = [kind for kind in kinds if kind not in victims]
-        victim = await asyncio.to_thread(choose, dice, world, left)
-        if victim is None:
-            break
-        victim.send(signal.SIGKILL)
-        killed.append(victim.kind)
-        victims.add(victim.kind)
-    if "server" in victims:
-        assert await asyncio.to_thread(world.died)
-        while dice.random() < AGAIN:
-            await asyncio.to_thread(world.start_briefly, dice.uniform(0.3, 1.0))
-            killed.append("server")
-        await asyncio.to_thread(world.start_well)
+    starting: asyncio.Task[None] | None = None
+    try:
+        while not victims or dice.random() < AGAIN:
+            await asyncio.sleep(dice.uniform(0.0, world.took if victims else 0.2))  # no moment is spared
+            victim = await asyncio.to_thread(choose, dice, world, [kind for kind in kinds if kind not in victims])
+            if victim is None:
+                break
+            victim.send(signal.SIGKILL)
+            killed.append(victim.kind)
+            victims.add(victim.kind)
+            if victim.kind == "server":
+                starting = asyncio.create_task(start_again(world, dice, killed))
+    finally:
+        if starting is not None:
+            await starting
     await progress(world, load.parents if victims & NOTICED else partial(done, world))
+
+
+async def start_again(world: World, dice: random.Random, killed: list[str]) -> None:
+    """Start the server; sometimes it does not live to be ready."""
+    assert await asyncio.to_thread(world.died)
+    while dice.random() < AGAIN:
+        await asyncio.to_thread(world.start_briefly, dice.uniform(0.3, 1.0))
+        killed.append("server")
+    await asyncio.to_thread(world.start_well)
 
 
 async def progress(world: World, counted: Callable[[], int]) -> None:
@@ -184,8 +193,8 @@ async def progress(world: World, counted: Callable[[], int]) -> None:
     try:
         await world.until(lambda: counted() > before, PATIENCE)
     except TimeoutError:
-        runs = "\n".join(world.ran.read_text().splitlines()[-20:])
-        pytest.fail(f"nothing happens any more; of it live {world.left()}; the last lines are\n{runs}")
+        told = "\n".join(map(str, lines(world)[-20:]))
+        pytest.fail(f"nothing happens any more; what is there: {world.left()}; the last lines of parents:\n{told}")
 
 
 def done(world: World) -> int:

@@ -7,7 +7,7 @@ Both have the same simulated kubelet and the same garbage collector, which are c
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,18 +86,24 @@ def real_kubeconfig() -> Iterator[Path]:
 @pytest_asyncio.fixture(params=["memory", "real"])
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A cluster with a kubelet and a garbage collector."""
+    real = request.getfixturevalue("real_kubeconfig") if request.param == "real" else None
+    async with beginning(tmp_path, real) as found:
+        yield found
+
+
+@asynccontextmanager
+async def beginning(folder: Path, real: Path | None) -> AsyncIterator[Cluster]:
+    """A namespace of a real cluster, if one is given, else a cluster in memory."""
     async with AsyncExitStack() as stack:
-        server = None
-        if request.param == "memory":
+        server, path = None, real
+        if path is None:
             server = await stack.enter_async_context(api_server())
             server.token = _TOKEN
-            path = kubeconfig(tmp_path / "kubeconfig", server.url, _TOKEN)
-        else:
-            path = request.getfixturevalue("real_kubeconfig")
+            path = kubeconfig(folder / "kubeconfig", server.url, _TOKEN)
         namespace = f"test-{os.getpid()}-{next(_NUMBERS)}"
         kube = await stack.enter_async_context(Kube.connect(path, namespace=namespace))
         await kube.create(NAMESPACES, {"metadata": {"name": namespace}})
-        logs = await stack.enter_async_context(node_logs(tmp_path))
+        logs = await stack.enter_async_context(node_logs(folder))
         kubelet = await stack.enter_async_context(Kubelet(kube, namespace, logs))
         collector = await stack.enter_async_context(Collector(kube, namespace, [PODS]))
         yield Cluster(kube, namespace, path, kubelet, collector, server)

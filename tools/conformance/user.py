@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from judge import Seen, Went
+from judge import ENDED, Seen, Went
 from manifest import Case, Manifest
 from server import BIN, COMING, DOMAIN, Server, status
 
@@ -125,10 +125,16 @@ class User:
                 break
             for run in going:
                 self.server.wait(run, until)
-        seen = [action for run, _ in self.server.runs(project) for action in self.server.actions(run)]
+        seen = self._actions(project)
+        while not going and any(one.phase not in ENDED for one in seen) and time.monotonic() < until:
+            time.sleep(1)  # what a root leaves behind is aborted a moment after its end
+            seen = self._actions(project)
         for run in going:
             self.server.abort(run)
         return seen
+
+    def _actions(self, project: str) -> list[Seen]:
+        return [action for run, _ in self.server.runs(project) for action in self.server.actions(run)]
 
     def _settled(self, project: str, until: float) -> list[object]:
         """The apps of a project, once they are up or have failed; they are deleted then."""

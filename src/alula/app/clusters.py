@@ -38,7 +38,7 @@ async def clusters(
         Unavailable: one of them is not configured.
     """
     found: dict[str, ClusterExecutor] = {}
-    keeping, share = Keeping(_keep(archive), stores.blobs.put), Share(_installation(settings, stores), mine)
+    keeping, share = Keeping(archiving(archive), stores.blobs.put), Share(_installation(settings, stores), mine)
     async with AsyncExitStack() as stack:
         for name, told in _elsewhere(settings).items():
             try:
@@ -82,7 +82,9 @@ def _around(settings: Settings, here: Mapping[str, str], told: Cluster) -> Mappi
     return around
 
 
-def _keep(archive: Archive) -> Callable[[str, AsyncIterator[list[LogLine]]], Awaitable[None]]:
+def archiving(archive: Archive) -> Callable[[str, AsyncIterator[list[LogLine]]], Awaitable[None]]:
+    """Who puts the logs of a cluster's attempts into the archive, as those of this machine are there."""
+
     async def keep(name: str, lines: AsyncIterator[list[LogLine]]) -> None:
         number, piece = 0, bytearray()
         async for batch in lines:

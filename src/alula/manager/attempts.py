@@ -247,8 +247,14 @@ class Attempts:
         await self._kube.delete(plugin.kind, name_of(found), uid=found["metadata"]["uid"])
 
     async def _clear(self, name: Name) -> None:
-        """There is no such TaskAction in this area. Delete what was made for it, if it really is gone."""
-        self._forget(name)
+        """There is no such TaskAction. Delete what was made for it, if it really is gone.
+
+        Of an attempt that is over nothing runs any more: that is left to the cluster's garbage collector, and to the
+        next look at everything.
+        """
+        memory = self._forget(name)
+        if memory is not None and memory.stage is not None and memory.stage.over:
+            return
         left = [(kind, one) for kind, one in self._world.made(name) if not leaving(one) and self._ours(one)]
         if not left:
             return
@@ -269,17 +275,18 @@ class Attempts:
             memory = self._memories[name] = _Memory(uid)
         return memory
 
-    def _forget(self, name: Name) -> None:
+    def _forget(self, name: Name) -> _Memory | None:
         memory = self._memories.pop(name, None)
         if memory is not None:
             self._hears.forget(memory.uid)
-            self._count(memory, None)
+            if memory.stage is not None:
+                self.stages[memory.stage] -= 1
+        return memory
 
-    def _count(self, memory: _Memory, stage: Stage | None) -> None:
+    def _count(self, memory: _Memory, stage: Stage) -> None:
         if memory.stage is not None:
             self.stages[memory.stage] -= 1
-        if stage is not None:
-            self.stages[stage] += 1
+        self.stages[stage] += 1
         memory.stage = stage
 
 

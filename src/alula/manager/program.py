@@ -64,7 +64,7 @@ class Program:
     def __init__(self, settings: Manager, plugins: Mapping[str, Plugin], kube: Kube, metrics: Metrics) -> None:
         self._settings = settings
         self._kube = kube
-        self._metrics = metrics
+        self.metrics = metrics
         everywhere = settings.namespace == _EVERYWHERE
         self.namespace = "" if everywhere else settings.namespace or kube.namespace
         self.events = _events(settings)
@@ -95,7 +95,7 @@ class Program:
             if self.events is not None:
                 around.append(tasks.create_task(self.events.run(), name="events"))
             if listener is not None:
-                server = Server(App([]), [listener], front=door(self._metrics, self.unready), grace=1.0)
+                server = Server(App([]), [listener], front=door(self.metrics, self.unready), grace=1.0)
                 around.append(tasks.create_task(server.run(asyncio.Event()), name="door"))
             around.append(tasks.create_task(self._welcome(say), name="welcome"))
             async with self._shares:
@@ -145,7 +145,7 @@ class Program:
         await self.controller.drain(concerns)
 
     def _watch(self) -> None:
-        metrics = self._metrics
+        metrics = self.metrics
         metrics.watch("queue_depth", "Attempts that wait for their turn.", lambda: self.controller.depth)
         metrics.watch("parts", "Parts of the work that are this replica's.", lambda: len(self._held))
         metrics.watch_stages(self._stages)

@@ -227,6 +227,7 @@ class Steps:
 
     async def _expire(self, action: Action, name: str, seen: Observation | None, failure: Failure) -> None:
         """End an attempt whose time is over. A result that it wrote before it ended counts all the same."""
+        said = await tail(self._executor, name) if seen is not None and seen.cluster else ""  # its pods go at once
         await self._release(name)
         written = await harvest(self._blobs, action)
         now = self._clock()
@@ -236,7 +237,7 @@ class Steps:
             phase = _ended_as(conclusion)
         else:
             if seen is not None:
-                failure = replace(failure, message=explain(failure.message, await tail(self._executor, name)))
+                failure = replace(failure, message=explain(failure.message, said or await tail(self._executor, name)))
             conclusion, phase = conclude_expired(action, failure, now), Phase.TIMED_OUT
         end = _end(action, phase, now, conclusion.failure, written if seen is not None or action.logged else None)
         await self._record(action, conclusion, [end])

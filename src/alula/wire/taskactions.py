@@ -83,12 +83,9 @@ def launch(
         run_base=action.base_uri,
         raw_uri=variables["rawOutputDataPrefix"],
         cache_key=action.cache_key[:256],
-        interruptible=run_spec.interruptible.value or template.metadata.interruptible,
         last=action.user_failures >= action.policy.retries > 0,
         max_attempts=action.policy.retries + 1,
         service_account=_account(run_spec, template) or to.service_account,
-        labels={key: label(value) for key, value in fitting(run_spec.labels.values).items()},
-        annotations=fitting(run_spec.annotations.values),
         run_key=action.run_key,
     )
     return Launch(
@@ -99,7 +96,7 @@ def launch(
         secrets=injected.texts,
         hidden=frozenset(hidden),
         cluster=to.cluster,
-        request=request,
+        request=_of_run(request, run_spec, template),
     )
 
 
@@ -155,6 +152,16 @@ def _reworded(
         made.k8s_pod.pod_spec.Clear()
         ParseDict(pod, made.k8s_pod.pod_spec)
     return made
+
+
+def _of_run(request: Request, run_spec: run_pb2.RunSpec, template: tasks_pb2.TaskTemplate) -> Request:
+    """The request with what its run says of all of its attempts, as far as a cluster takes it."""
+    return replace(
+        request,
+        interruptible=run_spec.interruptible.value or template.metadata.interruptible,
+        labels={key: label(value) for key, value in fitting(run_spec.labels.values).items()},
+        annotations=fitting(run_spec.annotations.values),
+    )
 
 
 def _account(run_spec: run_pb2.RunSpec, template: tasks_pb2.TaskTemplate) -> str:

@@ -109,8 +109,10 @@ async def _tell(
         try:
             async for lines in _lines(kube, source, lasts, follow=True):
                 await told.put(lines)
-        except (NotFound, Refused):
+        except NotFound:
             return
+        except Refused:  # the node does not know the container yet, or any more
+            pass
         except KubeError:
             if last:
                 raise
