@@ -4,10 +4,14 @@ import re
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from alula.core.taskaction import ATTEMPT, MANAGED, Stage
 from alula.kube.objects import PODS, Kind, Name, Object, Selection, labels_of, owner_of
+from alula.manager.plugins.base import Task
 from alula.manager.plugins.pod import PodPlugin
 from alula.manager.plugins.ray import RayPlugin
+from alula.manager.podspec.copilot import GRACE
 from alula.manager.world import ACTIONS
 from tests.kube.cluster import Cluster
 from tests.kube.fates import End, Fate
@@ -108,6 +112,35 @@ async def test_a_pod_that_somebody_deletes_is_not_made_again(cluster: Cluster) -
         assert cluster.kubelet.started == {asked.name: 1}
 
 
+class Uploads(PodPlugin):
+    """Its pods may take an hour to end by themselves, and two seconds when they are aborted."""
+
+    def build(self, task: Task) -> Object:
+        pod = super().build(task)
+        pod["metadata"].setdefault("annotations", {})[GRACE] = "2"
+        pod["spec"]["terminationGracePeriodSeconds"] = 3600
+        return pod
+
+
+async def test_an_abort_does_not_wait_for_what_comes_after_a_good_end(cluster: Cluster) -> None:
+    cluster.kubelet.script = lambda _: NEVER
+    told: list[int | None] = []
+
+    def see(_: Name, __: Object | None, new: Object | None) -> None:
+        if new is not None and "deletionTimestamp" in new["metadata"]:
+            told.append(new["metadata"].get("deletionGracePeriodSeconds"))
+
+    cluster.kubelet.mirror.subscribe(see)
+    cluster.kubelet.slow = 1.0
+    async with control(cluster) as plane, managing(cluster.kubeconfig, cluster.namespace, [Uploads()]):
+        asked = request()
+        await plane.submit(asked)
+        await plane.until(asked.name, lambda state: state.stage is Stage.RUNNING)
+        await plane.release(asked.name)
+        await plane.gone(PODS)
+    assert 2 in told
+
+
 async def test_a_launch_that_was_recorded_by_one_who_died_is_lost(cluster: Cluster) -> None:
     async with control(cluster) as plane:
         asked = request()
@@ -161,7 +194,7 @@ async def test_unknown_types_and_bad_tasks_fail_at_once(cluster: Cluster) -> Non
 async def test_a_kind_that_is_not_installed_fails_clearly_and_is_found_later(cluster: Cluster) -> None:
     kind = RayPlugin().kind
     if cluster.server is None and await _is_installed(cluster, kind):
-        return  # by another test of this server
+        pytest.skip("another test has installed the kind in this server")
     asked = request(task_type="echo-ray")
     plugin = Echo(kind)
     async with control(cluster) as plane, managing(cluster.kubeconfig, cluster.namespace, [plugin]):

@@ -10,10 +10,11 @@ from alula.base.clock import Clock
 from alula.core.taskaction import Cause, Request, Stage, State
 from alula.core.taskstatus import read_state, status
 from alula.kube.client import Kube
-from alula.kube.objects import Conflict, KubeError, Name, NotFound, Object, name_of, owner_of
+from alula.kube.objects import Conflict, Kind, KubeError, Name, NotFound, Object, name_of, owner_of
 from alula.manager.owned import owned
 from alula.manager.plans import Plan, Plans, built
 from alula.manager.plugins.base import Seen
+from alula.manager.podspec.copilot import GRACE
 from alula.manager.step import (
     Ask,
     Create,
@@ -244,7 +245,7 @@ class Attempts:
         plugin, found = look.plan.plugin, self._found(look)
         assert plugin is not None, "nothing is found without a plugin"
         assert found is not None, "only what was found is deleted"
-        await self._kube.delete(plugin.kind, name_of(found), uid=found["metadata"]["uid"])
+        await self._end(plugin.kind, found)
 
     async def _clear(self, name: Name) -> None:
         """There is no such TaskAction. Delete what was made for it, if it really is gone.
@@ -255,7 +256,7 @@ class Attempts:
         memory = self._forget(name)
         if memory is not None and memory.stage is not None and memory.stage.over:
             return
-        left = [(kind, one) for kind, one in self._world.made(name) if not leaving(one) and self._ours(one)]
+        left = [(kind, one) for kind, one in self._world.made(name) if not _leaves_in_time(one) and self._ours(one)]
         if not left:
             return
         if not all(self._may_write(one) for _, one in left):
@@ -266,7 +267,11 @@ class Attempts:
             uid = ""
         for kind, one in left:
             if owner_of(one) != uid:
-                await self._kube.delete(kind, name_of(one), uid=one["metadata"]["uid"])
+                await self._end(kind, one)
+
+    async def _end(self, kind: Kind, found: Object) -> None:
+        """Delete what is still as it was found. Some pods have a grace period of their own for what is not an abort."""
+        await self._kube.delete(kind, name_of(found), uid=found["metadata"]["uid"], grace=_grace(found))
 
     def _remembered(self, name: Name, uid: str) -> _Memory:
         memory = self._memories.get(name)
@@ -292,3 +297,14 @@ class Attempts:
 
 def _state(action: Object) -> State:
     return read_state(action.get("status") or {}) or State()
+
+
+def _grace(found: Object) -> int | None:
+    told = (found["metadata"].get("annotations") or {}).get(GRACE, "")
+    return int(told) if told.isdecimal() else None
+
+
+def _leaves_in_time(found: Object) -> bool:
+    """Whether it is being deleted, and as fast as an abort is: the garbage collector knows of no other grace."""
+    told = _grace(found)
+    return leaving(found) and (told is None or found["metadata"].get("deletionGracePeriodSeconds", 0) <= told)
