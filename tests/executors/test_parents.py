@@ -107,8 +107,8 @@ async def test_a_worker_that_dies_while_it_is_idle_is_missed_by_nobody(tmp_path:
         bench = Bench(executor, tmp_path / "home", "fork")
         archive = str(hello.bundle(tmp_path / "bundles"))
         await attempt(bench, "one", uri=archive)
-        await until(lambda: len(programs(bench, "parent import")) > 2)
-        parent, *workers = sorted(programs(bench, "parent import"), key=tree.started)
+        await until(lambda: len(programs(bench, "idle worker")) > 1)
+        [parent], workers = programs(bench, "parent import"), programs(bench, "idle worker")
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
         await until(lambda: not any(map(tree.alive, workers)))

@@ -154,7 +154,7 @@ class Shared:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
-    folder = tmp_path_factory.mktemp("reuse")
+    folder = tmp_path_factory.mktemp("reuse" + "-of-a-long-name" * 6)  # longer than the path of a socket may be
     with tarfile.open(folder / "code.tar.gz", "w:gz") as out:
         member = tarfile.TarInfo("shared.py")
         member.size = len(SOURCE)

@@ -183,7 +183,7 @@ async def test_managers_die_and_the_cluster_fails(cluster: Cluster, seed: int, m
     fates = {number: dice.choice(_FATES) for number in range(_RUNS)}
     cluster.kubelet.script = lambda pod: fates[int(pod["metadata"]["name"].split("-")[0][1:])]
     monkeypatch.setattr(Mortal, "dice", dice)
-    monkeypatch.setattr(Mortal, "rate", 0.02)
+    monkeypatch.setattr(Mortal, "rate", 0.04)
     lives = [Life(cluster, "one"), Life(cluster, "two")]
     async with control(cluster) as plane:
         if cluster.server is not None:
@@ -198,7 +198,7 @@ async def test_managers_die_and_the_cluster_fails(cluster: Cluster, seed: int, m
             await plane.gone(PODS)
             await plane.gone(ACTIONS)
     counts = check(cluster, fates, ended)
-    assert sum(life.lives for life in lives) > 4
+    assert sum(life.lives for life in lives) > 2, "nobody died: that proves nothing"
     assert counts["lost"] < _RUNS
 
 

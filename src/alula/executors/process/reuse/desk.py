@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alula.executors.process.reuse.output import Pipe
+from alula.executors.process.tree import LINUX
 
 Message = dict[str, Any]
 
@@ -59,10 +60,20 @@ class Desk:
         asyncio.set_event_loop(self._loop)
         if self._pipe is not None:
             self._loop.add_reader(self._pipe.source, self._pipe.ready)
-        self._loop.run_until_complete(asyncio.start_unix_server(self._serve, self._path, limit=_LINE))
+        self._loop.run_until_complete(self._listen())
         self._leave_alone()
         self._open.set()
         self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        """By the folder's descriptor: the path of a socket has 108 bytes, and homes may have longer ones."""
+        folder, name = os.path.split(self._path)
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            path = f"/proc/self/fd/{place}/{name}" if LINUX else self._path
+            await asyncio.start_unix_server(self._serve, path, limit=_LINE)
+        finally:
+            os.close(place)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._writer is not None:
