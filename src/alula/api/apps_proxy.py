@@ -1,12 +1,14 @@
 """The reverse proxy: requests for apps, to whichever replica takes them. One that sleeps is woken by its first."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import cast
 
 import httpx
+import pyqwest
 
+from alula.api import apps_grpc
 from alula.api.apps_websocket import relay
 from alula.api.door import respond
 from alula.control.apps import Apps
@@ -34,6 +36,7 @@ class AppsProxy:
         self._port = port
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0)
         self._transport = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
+        self._grpc = apps_grpc.GrpcCalls()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it with an error that says what to do."""
@@ -46,14 +49,14 @@ class AppsProxy:
             if scope["type"] == "websocket":
                 await self._relay(app, request, scope)
             else:
-                await self._serve(app, request)
+                await self._serve(app, request, self._call if apps_grpc.speaks(scope) else self._ask)
         except NotFound as error:
             await request.refuse(404, "not_found", str(error))
         except TimeoutError:
             await request.refuse(504, "deadline_exceeded", "the app did not answer in time; see `flyte get logs`")
         except DomainError as error:
             await request.refuse(503, "unavailable", str(error))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, *apps_grpc.BROKEN) as error:
             await request.refuse(502, "unavailable", f"the app broke the connection: {error or type(error).__name__}")
 
     async def _find(self, asked: Address) -> App:
@@ -70,9 +73,9 @@ class AppsProxy:
         await request.send({"type": "http.response.start", "status": 307, "headers": headers})
         await request.send({"type": "http.response.body", "body": b""})
 
-    async def _serve(self, app: App, request: "_Request") -> None:
+    async def _serve(self, app: App, request: "_Request", ask: "_Ask") -> None:
         """Hand a request on; the client's leaving ends it there, too."""
-        answering = asyncio.create_task(self._answer(app, request))
+        answering = asyncio.create_task(self._answer(app, request, ask))
         leaving = asyncio.create_task(request.left())
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -83,20 +86,29 @@ class AppsProxy:
             leaving.cancel()
             await asyncio.gather(answering, leaving, return_exceptions=True)
 
-    async def _answer(self, app: App, request: "_Request") -> None:
+    async def _answer(self, app: App, request: "_Request", ask: "_Ask") -> None:
         """Find a replica that takes the request. One that cannot be reached has seen nothing of it: take the next."""
         deadline = asyncio.get_running_loop().time() + app.plan.timeout
         while True:
             async with self._traffic.use(app.key, deadline) as backend:
                 try:
-                    async with asyncio.timeout_at(deadline):
-                        response = await self._transport.handle_async_request(request.to(backend))
-                except httpx.ConnectError:
+                    await ask(request, backend, deadline)
+                except (httpx.ConnectError, ConnectionError):
                     self._traffic.doubt(app.key, backend)
                     continue
-                async with aclosing(response):
-                    await request.answer(response)
                 return
+
+    async def _ask(self, request: "_Request", backend: Backend, deadline: float) -> None:
+        async with asyncio.timeout_at(deadline):
+            response = await self._transport.handle_async_request(request.to(backend))
+        async with aclosing(response):
+            await request.answer(response)
+
+    async def _call(self, request: "_Request", backend: Backend, deadline: float) -> None:
+        target, headers = request.forwarded()
+        async with asyncio.timeout_at(deadline):
+            response = await self._grpc.call(backend, target, headers, request.body())
+        await request.answer_call(response)
 
     async def _relay(self, app: App, request: "_Request", scope: Scope) -> None:
         deadline = asyncio.get_running_loop().time() + app.plan.timeout
@@ -107,6 +119,7 @@ class AppsProxy:
     async def close(self) -> None:
         """Close the connections to replicas."""
         await self._transport.aclose()
+        await self._grpc.close()
 
 
 class _Request:
@@ -149,7 +162,7 @@ class _Request:
             self._method,
             httpx.URL(scheme="http", host=backend.host, port=backend.port),
             headers=headers,
-            content=self._body() if has_body else None,
+            content=self.body() if has_body else None,
             extensions={"target": target},
         )
 
@@ -164,7 +177,8 @@ class _Request:
             headers.append((b"x-forwarded-prefix", prefix))
         return target if target.startswith(b"/") else b"/" + target, headers
 
-    async def _body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
         more = True
         while more:
             event = await self.receive()
@@ -197,12 +211,20 @@ class _Request:
             await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self.send({"type": "http.response.body", "body": b""})
 
+    async def answer_call(self, response: pyqwest.Response) -> None:
+        """Hand the answer to a gRPC call on as it comes."""
+        self._started = True
+        await apps_grpc.answer(response, self.send)
+
     async def refuse(self, status: int, code: str, message: str) -> None:
         """Answer with an error. One that has begun stays incomplete, and the server breaks the connection off."""
         if self._kind == "websocket":
             await self.send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
         elif not self._started:
             await respond(self.send, status, code, message)
+
+
+_Ask = Callable[[_Request, Backend, float], Awaitable[None]]
 
 
 def without_hops(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

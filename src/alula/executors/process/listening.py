@@ -11,6 +11,7 @@ from alula.executors.process import tree
 _LISTEN = "0A"  # the state in /proc/net/tcp
 _ANY4, _ANY6 = "0" * 8, "0" * 32
 _LOOPBACK4, _LOOPBACK6 = "0100007F", "0" * 24 + "01000000"
+_MAPPED = "0" * 16 + "FFFF0000"  # how one of IPv4 begins that a socket of IPv6 has: ::ffff:127.0.0.1
 _PATIENCE = 0.2  # seconds for a connection on this machine
 
 
@@ -62,6 +63,7 @@ def _open_ports() -> Iterator[tuple[Listener, str]]:
 
 def _reached(address: str) -> str:
     """How a listening address is reached; "" for one that is not this machine's own."""
+    address = address.removeprefix(_MAPPED)
     if address in (_ANY4, _LOOPBACK4):
         return "127.0.0.1"
     if address in (_ANY6, _LOOPBACK6):
