@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo up test lint types bench garbage chaos docs lock clean
+.PHONY: help demo up test lint types bench garbage chaos chaos-kubernetes scale-kubernetes docs lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "alula needs Python >= 3.11; name one with: make PYTHON=/path/to/python3.11 ..."; exit 1; }
@@ -40,6 +40,12 @@ garbage: $(READY) ## throw garbage at every rpc for longer, different each time
 
 chaos: $(READY) ## kill a thousand processes of a server under load; takes hours
 	@ALULA_CHAOS=$${ALULA_CHAOS:-1000} $(BIN)/pytest tests/crash/test_chaos.py -q -s
+
+chaos-kubernetes: $(READY) ## the same for Managers, networks, events and a control plane that is down a minute
+	@ALULA_CHAOS_RUNS=$${ALULA_CHAOS_RUNS:-600} ALULA_CHAOS_DOWN=$${ALULA_CHAOS_DOWN:-60} $(BIN)/pytest tests/manager/test_manager_chaos.py -k everything -q -s
+
+scale-kubernetes: $(READY) ## thousands of pods of simulated nodes, with every kind of fate
+	@ALULA_SCALE=$${ALULA_SCALE:-3700} $(BIN)/pytest tests/manager/test_scale.py -q -s
 
 bench: $(READY) ## how fast, as medians and as ratios to a baseline of the same run
 	@$(BIN)/python tools/bench

@@ -93,6 +93,12 @@ WRONG = [
     ('[database]\nurl = "mysql://u:hush@h/x"', "database.url: 'mysql' is the start of no database's address"),
     ('[objects]\nendpoint = "http://s3"', "objects.key_id, objects.secret: both are needed"),
     ('[objects]\nbucket = "A_B"', "objects.bucket: "),
+    ('[objects]\nbucket = "ftp://abc"', "objects.bucket: bucket 'ftp://abc': say s3://NAME, gs://NAME"),
+    ('[objects]\nbucket = "abfs://data"', "objects.account: it is for abfs://CONTAINER, which needs it"),
+    ('[objects]\nbucket = "gs://data"\nfolder = "here"', "objects.folder: it is a folder or a bucket"),
+    ('[objects]\nbucket = "gs://data"\nbuckets = ["s3://x-y"]', "objects.buckets: 's3://x-y' is not of the same store"),
+    ('[objects]\nbuckets = ["s3://x-y"]', "objects.buckets, objects.public_endpoint: they are for a bucket"),
+    ('[objects]\nbucket = "s3://data"\npublic_endpoint = "s3"', "objects.public_endpoint: 's3' is no URL"),
     ('[server]\npublic_url = "flyte.example.com"', "server.public_url: 'flyte.example.com' is no URL"),
     (
         '[notifications.mail]\nhost = "h"',

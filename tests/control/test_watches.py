@@ -67,6 +67,18 @@ async def test_the_mark_comes_once_after_many_batches(world: World, monkeypatch:
     assert _told(await anext(watch)) == [("c3", Phase.RUNNING)]
 
 
+async def test_who_goes_on_is_told_of_with_who_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SOON", 3600.0)
+    await world.start("x", "y")
+    watch = world.actions.watch_children(world.id(ROOT))
+    await _snapshot(watch)
+    news = asyncio.ensure_future(anext(watch))
+    await world.move("x", Phase.RUNNING)
+    assert not (await asyncio.wait({news}, timeout=0.05))[0]
+    await world.move("y", Phase.SUCCEEDED)
+    assert _told(await news) == [("x", Phase.RUNNING), ("y", Phase.SUCCEEDED)]
+
+
 async def test_a_slow_reader_gets_the_final_state(world: World) -> None:
     """Case C15."""
     await world.start("x", "y")

@@ -168,7 +168,7 @@ def build(
 ) -> World:
     clock = clock or Ticking()
     projects = Projects(database, clock, Domains(database, clock), create_missing)
-    settings = ScopedSettings(database, clock, projects, blobs.bucket)
+    settings = ScopedSettings(database, clock, projects, blobs.buckets)
     secrets = Secrets(database, clock, projects, Cipher([b"k" * 32]))
     cache = Cache(database, blobs, clock)
     tasks = Tasks(database, clock)

@@ -116,6 +116,16 @@ def test_an_end_is_never_before_its_start() -> None:
     assert (found.start, found.end) == (after(5), after(5))
 
 
+def test_no_phase_begins_before_the_one_before_it() -> None:
+    """A cluster tells whole seconds: what ran at once ran before it was queued."""
+    (found,) = attempts([event(1, Q, at=after(3)), event(2, R), event(4, S)])
+    assert found.transitions == (
+        Transition(Q, after(3), after(3)),
+        Transition(R, after(3), after(4)),
+        Transition(S, after(4), after(4)),
+    )
+
+
 def test_notes_are_told_in_order() -> None:
     one, two = Note(after(1), "one"), Note(after(2), "two")
     (found,) = attempts([event(1, Q), event(2, I, notes=(one,)), event(3, R, notes=(two,))])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from alula.core.naming import attempt_label
 from alula.core.taskaction import ATTEMPT, MANAGED, SHARD, SHARDS, Cause, Container, Link, Pod, Request, Stage, State
 from alula.core.taskspec import labels, manifest, read_request, shard
-from alula.core.taskstatus import read_state, status
+from alula.core.taskstatus import HANDLE, read_state, status
 from alula.manager.crds import text as crd_text
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
@@ -37,6 +37,7 @@ _requests = st.builds(
     task_type=_names,
     template=st.binary(max_size=50),
     template_uri=_texts,
+    template_digest=_texts,
     parent=st.just("") | _names,
     short_name=_texts,
     group=_texts,
@@ -45,6 +46,7 @@ _requests = st.builds(
     secret=_texts,
     secret_env=st.lists(_names, max_size=3).map(tuple),
     secret_files=st.dictionaries(_names, _names, max_size=3),
+    secret_refs=st.dictionaries(_names, _names, max_size=3),
     input_uri=_texts,
     output_uri=_texts,
     run_base=_texts,
@@ -76,6 +78,7 @@ _states = st.builds(
     ).map(tuple),
     links=st.lists(st.builds(Link, _texts, _texts), max_size=3).map(tuple),
     notes=st.lists(_texts, max_size=3).map(tuple),
+    handle=st.binary(max_size=50),
 )
 
 
@@ -205,6 +208,7 @@ def test_no_status_is_too_large(character: str) -> None:
         pods=tuple(Pod(long, long, (Container("c" * 63, True, NOW, NOW),) * 50, "c" * 63) for _ in range(120)),
         links=(Link(text, "https://x"), Link("long", "https://" + "x" * 3000)) * 50,
         notes=(text,) * 60,
+        handle=b"h" * HANDLE,
     )
     said = status({}, state, 1, NOW)
     for _ in range(30):

@@ -17,6 +17,7 @@ _LOST = Observation(Presence.LOST)
 
 _OOM = Cause("OOMKilled", "the container main ended with exit code 137 (OOMKilled)")
 _KILLED = Cause("Interrupted", "the container main ended with exit code 137", system=True)
+_EVICTED = Cause("Interrupted", "the pod was ended by its node or for another", system=True)
 _DELETED = Cause("ResourceDeletedExternally", "the pod was deleted, and not by alula", system=True)
 _NO_INPUTS = Cause("DownloadFailed", "the container flyte-copilot-downloader ended with exit code 1", system=True)
 _EXITED = Cause("ContainerFailed", "the container main ended with exit code 3")
@@ -168,7 +169,8 @@ def test_who_did_without_a_server_that_was_gone_has_succeeded() -> None:
     ("seen", "blame", "forgiven"),
     [
         (_caused(_OOM, 137), Blame.USER, 0),
-        (_caused(_KILLED, 137), Blame.SYSTEM, 20),
+        (_caused(_KILLED, 137), Blame.SYSTEM, 3),
+        (_caused(_EVICTED), Blame.SYSTEM, 20),
         (_caused(_NO_INPUTS), Blame.SYSTEM, 3),
         (_caused(_DELETED), Blame.SYSTEM, 20),
         (_caused(_EXITED, 3), Blame.USER, 0),

@@ -28,13 +28,35 @@ Objects = Sequence[Mapping[str, Any]]
 CASES: Mapping[str, Sequence[str]] = {
     "plain": (),
     "names": ("hosts={alula.example.com}", "ingress.enabled=true", "ingress.className=nginx", "service.port=8080"),
+    "connectors": ("manager.config=[manager.connectors.a]\nurl = 'http://a:8000'",),
     "kinds": ("tasks.namespace=work", "tasks.kinds[0].group=ray.io", "tasks.kinds[0].resources={rayjobs}"),
+    "identity": (
+        "objects.endpoint=",
+        "objects.bucket=s3://data",
+        "objects.keysSecret.name=",
+        "objects.buckets={s3://more}",
+    ),
+    "google": ("objects.endpoint=", "objects.bucket=gs://data", "objects.keysSecret.keyId="),
+    "azure": ("objects.endpoint=", "objects.bucket=abfs://data", "objects.account=who", "objects.keysSecret.keyId="),
+    "guards": (
+        "networkPolicy.enabled=true",
+        "networkPolicy.from[0].ipBlock.cidr=10.0.0.0/8",
+        "podMonitor.enabled=true",
+        "priorityClassName=high",
+        "extraEnv[0].name=HTTPS_PROXY",
+        "extraEnv[0].value=http://proxy",
+        "podLabels.team=ml",
+        "serviceAccounts.server.annotations.iam\\.gke\\.io/gcp-service-account=alula@example.iam",
+        "manager.readSecrets=true",
+    ),
     "places": ("nodeSelector.pool=alula", "image.pullSecrets[0].name=registry", "podAnnotations.team=ml"),
 }
+FOREIGN = ("PodMonitor",)  # resources of operators, of which no schema is here
 REFUSED: Mapping[str, Sequence[str]] = {
     "a key that is none": ("apis.replicas=3",),
     "no replicas": ("api.replicas=0",),
     "a password in a URL": ("database.url=postgresql://alula:secret@db/alula",),
+    "a variable without a name": ("extraEnv[0].value=x",),
     "a service of no type": ("service.type=External",),
 }
 
@@ -83,7 +105,37 @@ def test_every_object_is_valid(case: str) -> None:
     found = objects(rendered(case))
     assert len(found) > 15
     for one in found:
-        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        if one["kind"] not in FOREIGN:
+            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+
+
+@helm
+def test_replicas_are_spread_and_guarded() -> None:
+    plain, guarded = objects(rendered("plain")), objects(rendered("guards"))
+    for one in plain:
+        if one["kind"] == "Deployment":
+            (spread,) = one["spec"]["template"]["spec"]["topologySpreadConstraints"]
+            assert spread["labelSelector"]["matchLabels"] == one["spec"]["selector"]["matchLabels"]
+            assert find(plain, "PodDisruptionBudget", one["metadata"]["name"])
+    (rule,) = find(guarded, "NetworkPolicy", "alula")["spec"]["ingress"]
+    assert {"ipBlock": {"cidr": "10.0.0.0/8"}} in rule["from"]
+    assert len(rule["from"]) == 3
+    assert find(guarded, "PodMonitor", "alula")
+    for one in guarded:
+        if one["kind"] == "Deployment":
+            pods = one["spec"]["template"]
+            assert (pods["spec"]["priorityClassName"], pods["metadata"]["labels"]["team"]) == ("high", "ml")
+            assert {"name": "HTTPS_PROXY", "value": "http://proxy"} in pods["spec"]["containers"][0]["env"]
+
+
+@helm
+def test_accounts_have_what_they_are_given() -> None:
+    guarded = objects(rendered("guards"))
+    account = find(guarded, "ServiceAccount", "alula-server")["metadata"]["annotations"]
+    assert account == {"iam.gke.io/gcp-service-account": "alula@example.iam"}
+    secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    assert secrets in find(guarded, "Role", "alula-manager")["rules"]
+    assert secrets not in find(committed(), "Role", "alula-manager")["rules"]
 
 
 @helm
@@ -130,13 +182,28 @@ def test_the_server_reads_its_configuration(monkeypatch: pytest.MonkeyPatch, tmp
     assert roles == {"api", "reconciler", "scheduler", "notifier", "retention"}, "apps are no pods"
 
 
-def test_the_manager_reads_its_configuration(tmp_path: Path) -> None:
+@helm
+@pytest.mark.parametrize(("case", "keys"), [("identity", 0), ("google", 1), ("azure", 1)])
+def test_the_bucket_may_be_anybodys(case: str, keys: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = objects(rendered(case))
+    (tmp_path / "api.toml").write_text(find(found, "ConfigMap", "alula-server")["data"]["api.toml"])
+    given = find(found, "Deployment", "alula-api")["spec"]["template"]["spec"]["containers"][0]["env"]
+    for one in given:
+        monkeypatch.setenv(one["name"], "x")
+    assert load(tmp_path / "api.toml").objects.remote
+    assert len([one for one in given if "OBJECTS" in one["name"]]) == keys
+
+
+def test_the_manager_reads_its_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OBJECTS_KEY_ID", "OBJECTS_SECRET"):
+        monkeypatch.setenv(f"ALULA_{name}", "x")
     file = tmp_path / "manager.toml"
     file.write_text(find(committed(), "ConfigMap", "alula-manager")["data"]["manager.toml"])
     found = settings.load(file)
     settings.check(found)
     assert found.namespace == "alula"
     assert found.pods.copilot_image == "alula:0.1.0"
+    assert (found.objects.endpoint, found.objects.bucket) == ("https://s3.example.com", "alula")
 
 
 def test_no_pod_may_do_more_than_it_has_to() -> None:
@@ -160,6 +227,16 @@ def test_rights_are_of_one_namespace_and_name_what_is_used() -> None:
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
     manager = find(committed(), "Role", "alula-manager")["rules"]
     assert not [rule for rule in manager if "secrets" in rule["resources"]], "it makes pods that name them"
+
+
+@helm
+def test_who_has_connectors_reads_secrets() -> None:
+    (rule,) = [
+        one
+        for one in find(objects(rendered("connectors")), "Role", "alula-manager")["rules"]
+        if "secrets" in one["resources"]
+    ]
+    assert rule["verbs"] == ["get"]
 
 
 def test_secrets_are_named_and_not_told() -> None:

@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -50,7 +51,17 @@ def test_the_curve_of_an_attempt(told: Told, user: User) -> None:
     assert len(found["samples"]) >= 3, "it took some seconds"
     assert all(sample["memory"] > MIB and sample["cpu"] >= 0 for sample in found["samples"])
     assert found["limits"] == {"cpu": None, "memory": None, "disk": None}
-    assert sum(found["timings"].values()) > 0
+
+
+def test_the_times_of_an_attempt_are_all_of_its_time(told: Told, user: User) -> None:
+    """Within 2 % of what the clock on the wall says; the queue comes before its start."""
+    found = _usage(user, told["run"], "a0")
+    started, ended = (datetime.fromisoformat(found[name]) for name in ("started_at", "ended_at"))
+    spent = dict(found["timings"])
+    assert set(spent) == {"queue", "boot", "import", "download", "user", "upload"}
+    queue = spent.pop("queue")
+    assert 0 <= queue < 60
+    assert sum(spent.values()) == pytest.approx((ended - started).total_seconds(), rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A cluster as an executor, on the API server in memory and on a real one: with the Manager, and without."""
 
 import asyncio
+import hashlib
 import random
 from base64 import b64decode
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from alula.core.launch import Launch, LogLine, Observation, Presence, SecretFile
 from alula.core.taskaction import Pod, Request, Stage, State
 from alula.core.taskspec import read_request
 from alula.core.taskstatus import status
-from alula.executors.cluster.executor import ACTIONS, ClusterExecutor, Keeping, Share
+from alula.executors.cluster.executor import ACTIONS, ClusterExecutor, Common, Keeping, Share
 from alula.executors.cluster.secret import manifest as secret_of
 from alula.kube.objects import PODS, SECRETS, Name, Object, Selection
 from alula.manager.crds import install, taskactions
@@ -187,6 +188,28 @@ async def test_a_secret_is_there_before_its_pod_and_goes_with_its_attempt(cluste
         await gone(bench, SECRETS)
 
 
+async def test_the_keys_of_the_object_store_are_in_one_secret_for_all_attempts(cluster: Cluster) -> None:
+    common = Common("alula-objects", {"AWS_SECRET_ACCESS_KEY": "hush"})
+    share = Share("me", common=common)
+    refs = {"AWS_SECRET_ACCESS_KEY": "alula-objects"}
+    async with executing(cluster, share) as bench, managing(cluster.kubeconfig, cluster.namespace):
+        for number in (1, 2):
+            ready = launch(number, secret_refs=refs)
+            await bench.executor.submit(ready)
+            await bench.over(ready.name)
+            pod = await cluster.kube.get(PODS, Name(cluster.namespace, ready.name))
+            env = {one["name"]: one for one in pod["spec"]["containers"][0]["env"]}
+            source = {"secretKeyRef": {"name": "alula-objects", "key": "AWS_SECRET_ACCESS_KEY"}}
+            assert env["AWS_SECRET_ACCESS_KEY"]["valueFrom"] == source
+            await bench.executor.release(ready.name)
+        assert await bench.names(SECRETS) == ["alula-objects"]
+    changed = Share("me", common=replace(common, values={"AWS_SECRET_ACCESS_KEY": "other"}))
+    async with executing(cluster, changed) as bench:  # the keys are others, the Secret is there
+        await bench.executor.submit(launch(3, secret_refs=refs))
+    secret = await cluster.kube.get(SECRETS, Name(cluster.namespace, "alula-objects"))
+    assert b64decode(secret["data"]["AWS_SECRET_ACCESS_KEY"]) == b"other"
+
+
 async def test_a_large_template_goes_by_reference(cluster: Cluster) -> None:
     ready = launch(template=b"x" * 300_000, env={"SMALL": "y"})
     async with executing(cluster) as bench:
@@ -195,6 +218,7 @@ async def test_a_large_template_goes_by_reference(cluster: Cluster) -> None:
         assert (asked.template, asked.owner, asked.run_key) == (b"", "me", 1)
         assert bench.objects == {asked.template_uri: b"x" * 300_000}
         assert asked.template_uri.startswith(asked.output_uri)
+        assert asked.template_digest == hashlib.sha256(b"x" * 300_000).hexdigest()
         with pytest.raises(LaunchRefused, match="variables"):
             await bench.executor.submit(launch(2, env={"LARGE": "y" * 500_000}))
 

@@ -7,7 +7,7 @@ import pytest
 from alula.core.launch import Presence
 from alula.core.taskaction import Cause, Container, Link, Pod, Stage, State
 from alula.core.taskstatus import status
-from alula.executors.cluster.podlogs import Decoder, Source, sources
+from alula.executors.cluster.podlogs import Source, sources
 from alula.executors.cluster.sight import observation, slim, state_of
 from alula.kube.objects import Name, Object
 
@@ -88,7 +88,7 @@ def test_whose_logs_are_read() -> None:
     waits, side = Container("waits"), Container("side", started_at=NOW)
     one = Pod("p", "ns", (init, side, waits, Container("main", started_at=NOW)), "main")
     name = Name("ns", "p")
-    assert sources(State(pods=(one,))) == [
+    assert list(sources(State(pods=(one,)))) == [
         Source(name, "main", ""),
         Source(name, "init", "[init] "),
         Source(name, "side", "[side] "),
@@ -100,36 +100,3 @@ def test_whose_logs_are_read() -> None:
         "[p/side] ",
         "[q/main] ",
     ]
-
-
-_AT = "2026-03-04T05:06:07.123456789Z"
-_LATER = "2026-03-04T05:06:08Z"
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_a_log_is_read_from_pieces(size: int) -> None:
-    data = f"{_AT} hello wörld\n{_AT} \nrpc error: not a line\n{_LATER} the end".encode()
-    decoder = Decoder("[x] ", NOW)
-    pieces = [data[start : start + size] for start in range(0, len(data), size)]
-    lines = [line for piece in pieces for line in decoder.feed(piece)] + list(decoder.end())
-    assert [line.text for line in lines] == ["[x] hello wörld\n", "[x] \n", "[x] the end"]
-    assert [line.at for line in lines] == [
-        NOW + timedelta(microseconds=123456),
-        NOW + timedelta(microseconds=123456),
-        NOW + timedelta(seconds=1),
-    ]
-
-
-def test_a_long_line_is_told_in_pieces() -> None:
-    text = "é" * 200_000
-    decoder = Decoder("[x] ", NOW - timedelta(days=1))
-    lines = [*decoder.feed(f"{_AT} {text}".encode()), *decoder.feed(f"end\n{_LATER} next\n".encode())]
-    assert len(lines) > 3
-    assert "".join(line.text for line in lines) == f"[x] {text}end\n[x] next\n"
-    assert len({line.at for line in lines[:-1]}) == 1
-
-
-def test_what_was_told_before_is_not_told_again() -> None:
-    decoder = Decoder("", NOW + timedelta(microseconds=123456))
-    lines = list(decoder.feed(f"{_AT} before\n{_LATER} after\n".encode()))
-    assert [line.text for line in lines] == ["after\n"]

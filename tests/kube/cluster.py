@@ -6,7 +6,7 @@ Both have the same simulated kubelet and the same garbage collector, which are c
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from alula.kube.objects import CRDS, NAMESPACES, PODS, Exists, Kind, Name, NotFo
 from tests.kube.apiserver import ApiServer, api_server
 from tests.kube.collector import Collector
 from tests.kube.kubelet import Kubelet
-from tests.kube.nodelogs import node_logs
+from tests.kube.nodelogs import NodeLogs, node_logs
 from tests.kube.real import kubeconfig, programs, real_server
 
 _NUMBERS = itertools.count(1)
@@ -92,8 +92,10 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 @asynccontextmanager
-async def beginning(folder: Path, real: Path | None) -> AsyncIterator[Cluster]:
-    """A namespace of a real cluster, if one is given, else a cluster in memory."""
+async def beginning(
+    folder: Path, real: Path | None, node: Callable[[Kube, str, NodeLogs], Kubelet] = Kubelet
+) -> AsyncIterator[Cluster]:
+    """A namespace of a real cluster, if one is given, else a cluster in memory, with a ``node`` for its pods."""
     async with AsyncExitStack() as stack:
         server, path = None, real
         if path is None:
@@ -104,6 +106,6 @@ async def beginning(folder: Path, real: Path | None) -> AsyncIterator[Cluster]:
         kube = await stack.enter_async_context(Kube.connect(path, namespace=namespace))
         await kube.create(NAMESPACES, {"metadata": {"name": namespace}})
         logs = await stack.enter_async_context(node_logs(folder))
-        kubelet = await stack.enter_async_context(Kubelet(kube, namespace, logs))
+        kubelet = await stack.enter_async_context(node(kube, namespace, logs))
         collector = await stack.enter_async_context(Collector(kube, namespace, [PODS]))
         yield Cluster(kube, namespace, path, kubelet, collector, server)

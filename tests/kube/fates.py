@@ -27,7 +27,8 @@ class End(StrEnum):
 class Fate:
     """What becomes of a pod. ``after``: seconds that it runs; 0 means that nobody sees it run.
 
-    ``container``: which one ends so ("" means all of them); others end well. ``log``: the lines of each container.
+    ``container``: which one ends so ("" means all of them); others end well. ``log``: the lines of each container;
+    ``last_words``: what a kubelet quotes of it.
     """
 
     end: End = End.SUCCEEDED
@@ -36,6 +37,7 @@ class Fate:
     container: str = ""
     log: tuple[str, ...] = ("hello",)
     message: str = ""
+    last_words: str = ""
 
 
 def running(pod: Object, began: datetime) -> Object:
@@ -66,7 +68,8 @@ def ended(pod: Object, fate: Fate, began: datetime, now: datetime) -> Object:
 
     def state(one: Object, init: bool) -> Object:
         hit = fate.container in ("", one["name"]) and not (init and fate.container == "")
-        return {"terminated": _terminated(*((reason, code) if hit else ("Completed", 0)), began, now)}
+        said = {"message": fate.last_words} if hit and _quoted(one) and fate.last_words else {}
+        return {"terminated": _terminated(*((reason, code) if hit else ("Completed", 0)), began, now) | said}
 
     status: Object = {"phase": "Failed" if code else "Succeeded", "startTime": _time(began)}
     conditions = _conditions(ready=False)
@@ -117,6 +120,10 @@ def _conditions(*, ready: bool) -> list[Object]:
 def _condition(kind: str, status: str, reason: str = "") -> Object:
     condition = {"type": kind, "status": status, "lastTransitionTime": _time(datetime.now(UTC))}
     return condition | ({"reason": reason} if reason else {})
+
+
+def _quoted(container: Object) -> bool:
+    return container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
 
 
 def _sidecar(container: Object) -> bool:

@@ -34,6 +34,7 @@ class Kubelet:
         self.mirror = Mirror(kube, Selection(PODS, namespace), dice=random.Random(0).random)
         self._lives: dict[str, asyncio.Task[None]] = {}  # by uid
         self._told: dict[str, asyncio.Future[Fate]] = {}  # by uid, of those that run until they are told
+        self._lost: set[str] = set()  # uids of pods whose node is away: nothing is done for them any more
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -71,7 +72,8 @@ class Kubelet:
         if "deletionTimestamp" in new["metadata"]:
             if old is None or "deletionTimestamp" not in old["metadata"]:
                 self._stop(uid)
-                self._lives[uid] = asyncio.create_task(self._kill(new))
+                if uid not in self._lost:
+                    self._lives[uid] = asyncio.create_task(self._kill(new))
         elif uid not in self._lives and new["status"].get("phase") in (None, "Pending"):
             self._lives[uid] = asyncio.create_task(self._live(new))
 

@@ -53,9 +53,11 @@ class NodeLogs:
 
     def restart(self, container: Container) -> None:
         """The container runs anew: what it has said is the previous log."""
-        log = self._logs.setdefault(container, _Log())
-        log.previous, log.lines, log.over = log.lines, [], False
-        log.tell()
+        before = self._logs.get(container, _Log())
+        log = self._logs[container] = _Log()
+        log.previous = before.lines
+        before.over = True
+        before.tell()
 
     def end(self, container: Container) -> None:
         log = self._logs.setdefault(container, _Log())
@@ -95,7 +97,9 @@ async def _tell(log: _Log, asked: Mapping[str, str], gone: "asyncio.Future[Any]"
         fresh = "".join(f"{now} {line}\n" if times else f"{line}\n" for now, line in lines[sent:] if now[:19] >= since)
         sent = len(lines)
         if fresh:
-            await send({"type": "http.response.body", "body": fresh.encode(), "more_body": True})
+            await send(
+                {"type": "http.response.body", "body": fresh.encode(errors="surrogateescape"), "more_body": True}
+            )
         if over or asked.get("follow") != "true":
             return
         waiting = asyncio.ensure_future(news.wait())

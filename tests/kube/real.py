@@ -98,6 +98,7 @@ def _apiserver(folder: Path, root: Path, etcd: int, port: int) -> list[str]:
         f"--service-account-signing-key-file={root / 'account.key'}",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--disable-admission-plugins=ServiceAccount",  # nobody makes the accounts' default
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",  # as some clusters have it
         "--watch-cache=true",
         "--v=0",
     ]

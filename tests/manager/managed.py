@@ -22,7 +22,7 @@ from alula.kube.objects import PODS, Kind, Name, NotFound, Object, Selection
 from alula.manager.crds import taskactions
 from alula.manager.loader import own
 from alula.manager.metrics import Metrics
-from alula.manager.plugins.base import Plugin
+from alula.manager.plugins.base import Plugin, Store
 from alula.manager.program import Program
 from alula.manager.settings import Manager
 from alula.manager.world import ACTIONS
@@ -161,7 +161,7 @@ def by_type(plugins: Iterable[Plugin]) -> dict[str, Plugin]:
 
 @asynccontextmanager
 async def managing(
-    where: Path, namespace: str, plugins: Iterable[Plugin] | None = None, **said: Any
+    where: Path, namespace: str, plugins: Iterable[Plugin] | None = None, store: Store | None = None, **said: Any
 ) -> AsyncIterator[Program]:
     """A Manager at work; it is stopped as SIGTERM stops it."""
     settings = Manager(**{"namespace": namespace, "groups": 1, "workers": 16, "listen": "", "replica": "one", **said})
@@ -173,7 +173,7 @@ async def managing(
             said_ready.set()
 
     async with Kube.connect(where, namespace=namespace, count=metrics.called) as kube:
-        program = Program(settings, by_type(own() if plugins is None else plugins), kube, metrics)
+        program = Program(settings, by_type(own() if plugins is None else plugins), kube, metrics, store)
         running = asyncio.create_task(program.run(stop, say))
         ready = asyncio.create_task(said_ready.wait())
         try:

@@ -221,6 +221,30 @@ PENDING = [
         S.RUNNING,
     ),
     Row(
+        "its volume is not there yet, or its image is large",
+        pod("Pending", waiting("ContainerCreating"), conditions=placed(1199)),
+        S.INITIALIZING,
+        "",
+        1,
+    ),
+    Row(
+        "its volume will never be there",
+        pod("Pending", waiting("ContainerCreating"), conditions=placed(1200)),
+        S.FAILED,
+        "ContainersNotReady|ContainerCreating system",
+    ),
+    Row(
+        "its kubelet does nothing",
+        pod("Pending", conditions=placed(1300)),
+        S.FAILED,
+        "ContainersNotReady|ContainerCreating system",
+    ),
+    Row(
+        "an init container works for long",
+        pod("Pending", waiting("PodInitializing"), init={"prepare": running(1700)}, conditions=placed(1750)),
+        S.INITIALIZING,
+    ),
+    Row(
         "it waits for too long",
         pod("Pending", conditions=unplaced("Unschedulable", ROOMLESS), created=1800),
         S.FAILED,
@@ -244,6 +268,25 @@ RUNNING = [
         pod("Running", ended(137, "OOMKilled"), beside={"proxy": running()}),
         S.FAILED,
         "OOMKilled",
+    ),
+    Row(
+        "the cluster is about to take its node",
+        pod("Running", running(), conditions=[disrupted("DeletionByTaintManager", "NoExecute taint")]),
+        S.RUNNING,
+    ),
+    Row(
+        "the cluster took its node, and the node is lost",
+        pod(
+            "Running", running(), deleted=(-10, 30), conditions=[disrupted("DeletionByTaintManager", "NoExecute taint")]
+        ),
+        S.FAILED,
+        "Interrupted system",
+    ),
+    Row(
+        "a container beside it ran out of memory, and it failed of that",
+        pod("Running", ended(1), beside={"proxy": ended(137, "OOMKilled")}),
+        S.FAILED,
+        "ContainerFailed",
     ),
     Row("its kubelet has not told of it", pod("Running", beside={"proxy": running()}), S.RUNNING),
     Row("its node is silent", pod("Unknown", None), S.RUNNING),
@@ -296,7 +339,7 @@ SUCCEEDED = [
 FAILED = [
     Row("it ended with 1", pod("Failed", ended(1, message="Traceback: no")), S.FAILED, "ContainerFailed"),
     Row("it ended with 127", pod("Failed", ended(127)), S.FAILED, "ContainerFailed"),
-    Row("it crashed", pod("Failed", ended(139)), S.FAILED, "ContainerFailed"),
+    Row("it crashed", pod("Failed", ended(139)), S.FAILED, "Interrupted system"),
     Row(
         "its program is not there",
         pod("Failed", ended(128, "StartError", NO_PROGRAM)),

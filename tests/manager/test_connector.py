@@ -20,11 +20,12 @@ from flyteidl2.task import common_pb2
 from alula.blobs.store import Blobs
 from alula.core.errors import Unavailable
 from alula.core.taskaction import Link, Stage
-from alula.manager.plugins.base import BadTask, Failed, Task, Unsure
+from alula.manager.plugins.base import BadTask, Failed, Offers, Task, Unsure
 from alula.manager.plugins.connector import ConnectorPlugin
 from alula.manager.podspec.settings import PodSettings
 from alula.manager.remote.calls import Endpoint, Wire
 from alula.manager.remote.directory import Directory
+from alula.manager.remote.pace import pause
 
 from .cases import REQUEST, task_template
 from .statuses import NOW
@@ -83,6 +84,8 @@ class Scripted(service_pb2_grpc.AsyncConnectorServiceServicer, service_pb2_grpc.
     resource: connector_pb2.Resource = field(default_factory=lambda: connector_pb2.Resource(phase=P.RUNNING))
     types: list[str] = field(default_factory=lambda: ["query"])
     listed: int = 0
+    got: int = 0
+    deleted: int = 0
     pages: Mapping[str, list[connector_pb2.GetTaskLogsResponse]] = field(default_factory=dict)
 
     async def _misbehave(self, context: Any) -> None:
@@ -99,11 +102,13 @@ class Scripted(service_pb2_grpc.AsyncConnectorServiceServicer, service_pb2_grpc.
         return connector_pb2.CreateTaskResponse(resource_meta=b"\x00\xff")
 
     async def GetTask(self, request: Any, context: Any) -> connector_pb2.GetTaskResponse:  # noqa: N802
+        self.got += 1
         await self._misbehave(context)
         assert request.resource_meta == b"\x00\xff"
         return connector_pb2.GetTaskResponse(resource=self.resource)
 
     async def DeleteTask(self, request: Any, context: Any) -> connector_pb2.DeleteTaskResponse:  # noqa: N802
+        self.deleted += 1
         await self._misbehave(context)
         return connector_pb2.DeleteTaskResponse()
 
@@ -156,8 +161,9 @@ async def secrets(namespace: str, name: str) -> Mapping[str, str]:
 
 
 def plugin(store: Blobs, *endpoints: Endpoint, time: Time | None = None) -> ConnectorPlugin:
-    wire = Wire()
-    return ConnectorPlugin(wire, Directory(wire, endpoints, time or Time()), store, secrets)
+    passes = time or Time()
+    wire = Wire(passes)
+    return ConnectorPlugin(wire, Directory(wire, endpoints, passes), Offers(store, secrets, passes))
 
 
 @pytest.fixture
@@ -204,7 +210,7 @@ async def test_a_task_of_a_connector_of_the_sdk(tmp_path: Path) -> None:
         handle = await remote.create(query, NOW)
         assert b"hush" not in handle
         first = await remote.get(query, handle, NOW)
-        assert (first.state.stage, first.look_again) == (Stage.RUNNING, NOW + timedelta(seconds=1))
+        assert (first.state.stage, first.look_again) == (Stage.RUNNING, NOW + pause(query.request.name, timedelta()))
         assert first.state.links == (Link("Query Console", "https://query.example.org/j7"),)
         last = await remote.get(query, handle, NOW + timedelta(minutes=5))
         assert (last.state.stage, last.look_again) == (Stage.SUCCEEDED, None)
@@ -260,7 +266,7 @@ async def test_a_connector_that_is_not_reached_has_not_begun(setup: Setup) -> No
 
 async def test_a_connector_that_does_not_answer_may_have_begun(setup: Setup, scripted: Scripted) -> None:
     scripted.slow = True
-    with pytest.raises(Unsure, match="DEADLINE_EXCEEDED"):
+    with pytest.raises(Unsure, match="does not answer"):
         await setup.plugin.create(task(), NOW)
 
 
@@ -306,48 +312,70 @@ async def test_what_is_seen(
     seen = await setup.plugin.get(task(), handle, NOW + timedelta(seconds=100))
     assert (seen.state.stage, seen.state.reason) == (stage, "so it is")
     assert (seen.look_again is None, seen.state.ended_at is not None) == (stage.over, stage.over)
-    assert seen.look_again is None or seen.look_again == NOW + timedelta(seconds=110)
+    later = NOW + timedelta(seconds=100) + pause(REQUEST.name, timedelta(seconds=100))
+    assert seen.look_again is None or seen.look_again == later
     assert (seen.state.cause.code if seen.state.cause else "") == code
     assert seen.state.cause is None or (seen.state.cause.recoverable, seen.state.cause.system) == (recoverable, False)
 
 
 @pytest.mark.parametrize("code", [S.UNAVAILABLE, S.INTERNAL, S.NOT_FOUND, S.PERMISSION_DENIED])
-async def test_silence_is_waited_out_and_is_nobodys_fault(
+async def test_who_says_nothing_of_a_job_is_asked_again(
     setup: Setup, scripted: Scripted, code: grpc.StatusCode
 ) -> None:
     handle = await setup.plugin.create(task(), NOW)
     scripted.code = code
-    for minutes in (0, 5, 9):
-        with pytest.raises(Unavailable):
-            await setup.plugin.get(task(), handle, NOW + timedelta(minutes=minutes))
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="as it was told"):
+            await setup.plugin.get(task(), handle, NOW + timedelta(days=3))
     scripted.code = None
-    assert (await setup.plugin.get(task(), handle, NOW + timedelta(minutes=9))).state.stage is Stage.RUNNING
-    scripted.code = code
-    with pytest.raises(Unavailable):
-        await setup.plugin.get(task(), handle, NOW + timedelta(minutes=11))
-    state = (await setup.plugin.get(task(), handle, NOW + timedelta(minutes=21))).state
-    assert state.cause
-    assert (state.stage, state.cause.code, state.cause.system) == (Stage.FAILED, "ConnectorUnreachable", True)
+    assert (await setup.plugin.get(task(), handle, NOW + timedelta(days=3))).state.stage is Stage.RUNNING
 
 
-async def test_a_job_that_cannot_be_deleted_is_left_in_the_end(
-    setup: Setup, scripted: Scripted, caplog: pytest.LogCaptureFixture
+async def test_who_does_not_answer_is_left_in_peace_for_a_while(
+    setup: Setup, scripted: Scripted, tmp_path: Path
 ) -> None:
+    time = Time()
+    remote = plugin(Blobs(tmp_path), Endpoint(setup.url, timeout=0.2), time=time)
+    handle = await remote.create(task(), NOW)
+    scripted.slow, asked = True, scripted.got
+    with pytest.raises(Unavailable, match=f"the connector at {setup.url} does not answer"):
+        await remote.get(task(), handle, NOW)
+    assert scripted.got == asked + 1
+    for call in (remote.knows(task()), remote.create(task(), NOW), remote.get(task(), handle, NOW)):
+        with pytest.raises(Unavailable, match="does not answer"):
+            await call
+    assert scripted.got == asked + 1
+    time.now, scripted.slow = 1.1, False
+    assert (await remote.get(task(), handle, NOW)).state.stage is Stage.RUNNING
+    assert await remote.knows(task())
+
+
+def test_jobs_are_not_all_looked_at_at_once() -> None:
+    ages = [timedelta(seconds=seconds) for seconds in (0, 60, 6000)]
+    pauses = [sorted(pause(f"r{number}", age) / timedelta(seconds=1) for number in range(50)) for age in ages]
+    assert all(
+        one[0] / middle >= 0.9 and one[-1] / middle <= 1.1 for one, middle in zip(pauses, (1, 6, 30), strict=True)
+    )
+    assert all(one[-1] - one[0] > 0.1 * one[0] for one in pauses)
+
+
+async def test_a_job_that_cannot_be_deleted_for_now_is_not_given_up(setup: Setup, scripted: Scripted) -> None:
     handle = await setup.plugin.create(task(), NOW)
     scripted.code = S.UNAVAILABLE
     with pytest.raises(Unavailable):
-        await setup.plugin.delete(task(), handle, NOW)
-    await setup.plugin.delete(task(), handle, NOW + timedelta(minutes=10))
-    assert "was left to itself" in caplog.text
+        await setup.plugin.delete(task(), handle, NOW + timedelta(days=3))
 
 
-async def test_a_job_that_is_gone_is_deleted(
-    setup: Setup, scripted: Scripted, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_of_a_job_without_a_name_nothing_can_be_ended(setup: Setup) -> None:
+    with pytest.raises(BadTask, match="may have begun"):
+        await setup.plugin.delete(task(), b"", NOW)
+
+
+async def test_a_job_that_is_gone_is_deleted(setup: Setup, scripted: Scripted) -> None:
     handle = await setup.plugin.create(task(), NOW)
     scripted.code = S.NOT_FOUND
     await setup.plugin.delete(task(), handle, NOW)
-    assert "was left to itself" not in caplog.text
+    assert scripted.deleted == 1
 
 
 @pytest.mark.parametrize(
@@ -409,6 +437,9 @@ async def test_a_connector_that_stops_to_answer_is_still_the_one(setup: Setup, t
     assert await remote.knows(task())
     await setup.server.stop(None)
     time.now = 61.0
+    with pytest.raises(Unavailable, match="does not answer"):
+        await remote.knows(task())
+    time.now = 63.0
     assert await remote.knows(task())
     with pytest.raises(Unavailable, match="'other' may be among it"):
         await remote.knows(task("other"))

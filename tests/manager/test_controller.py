@@ -187,7 +187,7 @@ async def test_unknown_types_and_bad_tasks_fail_at_once(cluster: Cluster) -> Non
         states = await plane.over([unknown.name, empty.name, garbled.name])
         causes = [state.cause for state in states if state.cause]
         assert [cause.code for cause in causes] == ["PluginNotFound", "InvalidSpec", "InvalidSpec"]
-        assert "it knows container" in causes[0].message
+        assert "it knows actor, container" in causes[0].message
         assert not any(cause.system or cause.recoverable for cause in causes)
 
 

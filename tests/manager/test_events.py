@@ -30,7 +30,8 @@ from alula.rpc.service import Context, Service
 from tests.manager.managed import request
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-LAUNCHING = State(Stage.INITIALIZING, "its object is being created")
+LAUNCHED = State(Stage.INITIALIZING, "its object is being created")
+LAUNCHING = replace(LAUNCHED, reason="the container is being created", pods=(Pod("p", "work", (), "main"),))
 PODS = (Pod("p", "work", (Container("init", init=True), Container("main", started_at=NOW)), "main"),)
 RUNNING = State(Stage.RUNNING, started_at=NOW, pods=PODS, links=(Link("logs", "https://x"),), notes=("pulled",))
 DONE = replace(RUNNING, stage=Stage.SUCCEEDED, ended_at=NOW + timedelta(seconds=9))
@@ -123,6 +124,19 @@ async def sent(events: Events) -> None:
         await events.sent()
 
 
+async def test_what_has_no_pod_may_have_to_wait(proxy: Proxy) -> None:
+    """It is not initializing: the limit of its time in the queue counts."""
+    async with proxy.answering(), sending(proxy) as events:
+        tell(events, request(), LAUNCHED, replace(LAUNCHING, stage=Stage.WAITING))
+        await sent(events)
+    queued, waiting = proxy.taken
+    assert (queued.phase, waiting.phase) == (
+        phase_pb2.ACTION_PHASE_QUEUED,
+        phase_pb2.ACTION_PHASE_WAITING_FOR_RESOURCES,
+    )
+    assert [note.message for note in queued.cluster_events] == ["its object is being created"]
+
+
 async def test_statuses_arrive_as_events(proxy: Proxy) -> None:
     asked = request()
     async with proxy.answering(), sending(proxy) as events:
@@ -139,7 +153,7 @@ async def test_statuses_arrive_as_events(proxy: Proxy) -> None:
     assert proxy.batches == [3]
     assert (launching.id.run.project, launching.id.run.domain) == ("shop", "development")
     assert (launching.id.run.name, launching.id.name, launching.attempt, launching.cluster) == ("r1", "a0", 1, "here")
-    assert [note.message for note in launching.cluster_events] == ["its object is being created"]
+    assert [note.message for note in launching.cluster_events] == ["the container is being created"]
     assert [note.message for note in running.cluster_events] == ["pulled"]
     assert [(log.name, log.uri) for log in running.log_info] == [("logs", "https://x")]
     (pod,) = running.log_context.pods

@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from alula.kube.objects import PODS, Kind, Object
-from alula.manager.loader import load, own
+from alula.manager.loader import load, own, remotes
+from alula.manager.plugins.base import Offers
 from alula.manager.plugins.pod import PodPlugin
+from alula.manager.plugins.ray import RayPlugin
+from alula.manager.plugins.spark import SparkPlugin
+from alula.manager.remote.templates import NoStore
+from alula.manager.settings import Batch, Connector, Manager, Ray, Spark
 
 
 class Weather:
@@ -102,3 +107,47 @@ def test_our_own_have_types_of_their_own() -> None:
     types = [task_type for plugin in own() for task_type in plugin.types]
     assert len(types) == len(set(types))
     assert {"container", "python", "sidecar", "ray", "spark", "dask", "pytorch", "mpi", "tensorflow"} <= set(types)
+
+
+class Elsewhere:
+    """A plugin for jobs elsewhere, as other packages have them."""
+
+    def __init__(self, offers: Offers) -> None:
+        self.offers = offers
+
+    async def knows(self, task: Any) -> bool:
+        return False
+
+    def again(self, task: Any) -> bool:
+        return False
+
+    create = get = delete = knows
+
+
+async def no_secrets(namespace: str, name: str) -> dict[str, str]:
+    return {}
+
+
+OFFERS = Offers(NoStore(), no_secrets, lambda: 0.0)
+
+
+def test_plugins_for_jobs_elsewhere_are_asked_in_an_order(package: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["weather_package"], "Elsewhere", Elsewhere, raising=False)
+    monkeypatch.setattr(sys.modules["weather_package"], "half", lambda _: object(), raising=False)
+    settings = Manager(connectors={"one": Connector(url="http://a:1")}, batch=Batch(region="eu-west-1"))
+    found = list(remotes(settings, OFFERS, [entry("Elsewhere"), entry("half"), entry("/no_such_package")]))
+    kinds = [type(one).__name__ for one in found if not isinstance(one, str)]
+    assert kinds == ["SleepPlugin", "EchoPlugin", "BatchPlugin", "Elsewhere", "ConnectorPlugin"]
+    problems = [one for one in found if isinstance(one, str)]
+    assert "TypeError: it has no method knows" in problems[0]
+    assert "No module named 'no_such_package'" in problems[1]
+    assert [type(one).__name__ for one in remotes(Manager(), OFFERS)] == ["SleepPlugin", "EchoPlugin"]
+
+
+def test_our_own_do_as_the_settings_say() -> None:
+    settings = Manager(ray=Ray(dashboard="https://d/{{.rayJobID}}", linger=5), spark=Spark(conf={"a": "b"}))
+    plugins = own(settings)
+    ray = next(one for one in plugins if isinstance(one, RayPlugin))
+    assert (ray.dashboard, ray.linger) == ("https://d/{{.rayJobID}}", 5)
+    spark = next(one for one in plugins if isinstance(one, SparkPlugin))
+    assert (dict(spark.conf), spark.service_account) == ({"a": "b"}, "spark")

@@ -274,8 +274,9 @@ def test_our_own_containers_get_what_reaches_the_store_and_nothing_else_of_the_t
         REQUEST,
         env={"PYTHONPATH": "/evil", "AWS_REGION": "eu"},
         secret="s",
-        secret_env=["TOKEN", "AWS_SECRET_ACCESS_KEY"],
+        secret_env=["TOKEN"],
         secret_files={"f": "f"},
+        secret_refs={"AWS_SECRET_ACCESS_KEY": "keys", "OTHER": "keys"},
     )
     made = PodPlugin().build(Task(request, case.task.template, "work", PodSettings()))
     for container in made["spec"]["initContainers"]:

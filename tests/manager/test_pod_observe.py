@@ -1,5 +1,6 @@
 """What pods tell: one row for each situation, and what else is said of an end."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from .cases import REQUEST, task_template
 from .situations import FAILED, LOST, LOW, PENDING, RAW, ROOMLESS, RUNNING, SUCCEEDED, Row
 from .statuses import NOW, ago, ended, placed, pod, running, unplaced
 
-USUAL = PodSettings(pending_timeout=timedelta(minutes=30))
+USUAL = PodSettings(pending_timeout=timedelta(minutes=30), creating_timeout=timedelta(minutes=20))
 ROWS = [*PENDING, *RUNNING, *SUCCEEDED, *FAILED, *RAW]
 
 
@@ -51,6 +52,29 @@ def without_nothing(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_nothing(item) for key, item in value.items() if item is not None}
     return [without_nothing(item) for item in value] if isinstance(value, list) else value
+
+
+_SAYS_ITSELF = ("ContainerFailed", "InvalidInput", "InvalidOutput")  # what to do is in the program's own words
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.stage is Stage.FAILED], ids=lambda row: row.what)
+def test_a_failure_says_what_to_do(row: Row) -> None:
+    cause = observe(row.pod, USUAL, NOW).state.cause
+    assert cause is not None
+    assert ("What to do: " in cause.message) == (cause.code not in _SAYS_ITSELF)
+
+
+def test_what_a_container_beside_it_ran_out_of_is_said() -> None:
+    row = next(row for row in RUNNING if row.what.startswith("a container beside it"))
+    cause = observe(row.pod, USUAL, NOW).state.cause
+    assert cause is not None
+    assert cause.message.endswith("Beside it proxy ran out of memory: give it more")
+
+
+def test_what_is_about_to_end_a_pod_is_seen_before_it_is_gone() -> None:
+    row = next(row for row in RUNNING if row.what == "the cluster is about to take its node")
+    reason = observe(row.pod, USUAL, NOW).state.reason
+    assert reason == "the cluster is about to end the pod (DeletionByTaintManager: NoExecute taint)"
 
 
 def test_there_is_a_row_for_every_situation() -> None:
@@ -114,6 +138,19 @@ def test_a_time_that_the_kubelet_does_not_know_is_none() -> None:
     assert (state.started_at, state.ended_at) == (None, NOW)
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (pod("Failed", ended(137)), 137),
+        (pod("Failed", ended(143), reason="Evicted", message=LOW), None),
+        (pod("Failed", ended(137, "ContainerStatusUnknown", LOST)), None),
+    ],
+)
+def test_an_exit_code_is_told_if_it_decided(status: dict[str, Any], code: int | None) -> None:
+    """By it a task that is killed again and again is told from one whose nodes come and go."""
+    assert observe(status, USUAL, NOW).state.exit_code == code
+
+
 def test_last_words_are_cut() -> None:
     cause = observe(pod("Failed", ended(1, message="x" * 100_000 + "the end")), USUAL, NOW).state.cause
     assert cause is not None
@@ -141,6 +178,16 @@ def test_times_are_read_as_kubernetes_writes_them() -> None:
     assert ago(0) == "2026-11-22T12:00:00Z"
 
 
+@pytest.mark.parametrize(("secret", "ours"), [("r1-a0.0123456789ab.1", True), ("another", False), ("", False)])
+def test_a_secret_of_alulas_that_is_gone_is_no_fault_of_the_task(secret: str, ours: bool) -> None:
+    row = next(row for row in PENDING if row.what == "its Secret does not exist")
+    task = Task(replace(REQUEST, secret=secret), task_template({}), "work", USUAL)
+    cause = PodPlugin().observe(task, row.pod, [], NOW).state.cause
+    assert cause is not None
+    assert (cause.system, cause.recoverable) == (ours, ours)
+    assert 'secret "r1-a0.0123456789ab.1" not found' in cause.message
+
+
 def test_where_a_pods_log_is_found_elsewhere() -> None:
     template = task_template({"metadata": {"logLinks": [{"name": "mine", "uri": "https://x/{{.podName}}"}]}})
     settings = PodSettings(
@@ -150,6 +197,7 @@ def test_where_a_pods_log_is_found_elsewhere() -> None:
                 "https://y/{{ .Namespace }}/{{ .containerName }}?from={{.podUnixStartTime}}&n={{.taskRetryAttempt}}",
             ),
             ("later", "https://y/{{ .podUnixFinishTime }}"),
+            ("runtime", "https://y/{{ .containerID }}"),
         ]
     )
     task = Task(REQUEST, template, "work", settings)
@@ -160,4 +208,8 @@ def test_where_a_pods_log_is_found_elsewhere() -> None:
         Link("mine", "https://x/r1-a0.0123456789ab.1"),
         Link("all", f"https://y/work/primary?from={start}&n=0"),
     )
+    failed = pod("Failed", ended(1))
+    failed["status"]["containerStatuses"][0]["containerID"] = "containerd://8f1d"
+    over = PodPlugin().observe(task, failed, [], NOW).state.links
+    assert [link.uri for link in over[2:]] == [f"https://y/{start + 15}", "https://y/8f1d"]
     assert PodPlugin().observe(task, pod("Pending"), [], NOW).state.links == ()

@@ -67,3 +67,19 @@ def test_the_administrators_secrets_are_references_too() -> None:
     found = {one["name"]: one for one in made["spec"]["containers"][1]["env"]}
     assert found["STORE_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "store", "key": "key"}
     assert made["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_the_registries_of_the_task_and_of_the_administrator_are_both_known() -> None:
+    own = {**OWN, "podSpec": {**OWN["podSpec"], "imagePullSecrets": [{"name": "mine"}, {"name": "registry"}]}}  # type: ignore[dict-item]
+    template = task_template({"type": "python", "k8sPod": own})
+    settings = PodSettings(image_pull_secrets=["registry", "other"])
+    made = pod_template(Task(REQUEST, template, "work", settings))
+    assert made["spec"]["imagePullSecrets"] == [{"name": "mine"}, {"name": "registry"}, {"name": "other"}]
+
+
+def test_a_webhook_is_told_by_the_pod_what_to_inject() -> None:
+    marks = {"labels": {"inject-flyte-secrets": "true"}, "annotations": {"flyte.secrets/s0": "nnsxs"}}
+    meta = pod_template(task(**marks))["metadata"]
+    assert meta["labels"]["inject-flyte-secrets"] == "true"
+    assert meta["annotations"]["flyte.secrets/s0"] == "nnsxs"
+    assert [meta["labels"][key] for key in ("organization", "project", "domain")] == ["flyte", "shop", "development"]

@@ -231,7 +231,7 @@ def test_a_role_of_a_task_has_a_pod_of_its_own_kind() -> None:
 
 
 def test_the_plugin_takes_the_kinds_of_tasks_that_are_pods() -> None:
-    assert set(PLUGIN.types) == {"container", "python", "python-task", "raw-container", "sidecar"}
+    assert set(PLUGIN.types) == {"actor", "container", "python", "python-task", "raw-container", "sidecar"}
     assert PLUGIN.kind.plural == "pods"
 
 

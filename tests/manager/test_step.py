@@ -164,7 +164,7 @@ FULL = 'pods "a.1" is forbidden: exceeded quota: q, requested: pods=1, used: pod
 @pytest.mark.parametrize(
     ("error", "tried", "expected"),
     [
-        (Exists("there is one", "AlreadyExists"), Tried.UNSURE, Ask()),
+        (Exists("there is one", "AlreadyExists"), Tried.RECORDED, Ask()),
         (Conflict("the quota has changed", "Conflict"), Tried.RECORDED, Retry()),
         (Busy("too many requests", "TooManyRequests", 1.0), Tried.RECORDED, Retry()),
         (Busy("a webhook failed", "InternalError"), Tried.RECORDED, Retry()),

@@ -102,7 +102,7 @@ class Ground:
 
     async def submit(self, launch: Launch) -> None:
         await asyncio.sleep(0)
-        if launch.env["ACTION_NAME"] in self.refusing:
+        if launch.env.get("ACTION_NAME") in self.refusing:
             raise LaunchRefused("no such machine", code="NoSuchMachine")
         if launch.name in self._seen:
             return

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from alula.core.action import Action, Attempt
@@ -11,7 +12,7 @@ from alula.core.ids import ROOT, ActionId
 from alula.core.phase import Phase
 from alula.reconciler.admission import Admission, Rules
 from alula.reconciler.loop import Reconciler
-from alula.reconciler.places import Destinations
+from alula.reconciler.places import Destinations, Places
 from alula.reconciler.slots import Slots
 from alula.reconciler.step import Steps, Verbs
 from alula.storage import actions as store
@@ -36,14 +37,17 @@ class Server:
         self.ground = ground
         self.queues: dict[str, int] = {}
         self.rules = Rules()
+        self.destinations = Destinations({"SERVER": "here"})
 
     def reconciler(self, capacity: int = 16, *, attempts: Any = None, executor: Any = None) -> Reconciler:
         """A new one, that knows nothing but the rows."""
         verbs, machine = attempts or self.world.attempts, executor or self.ground
         rows = Verbs(verbs, self.world.caching, self.world.artifacts)
         slots = Slots(capacity, self.queues, self.rules.machine)
-        admission = Admission(verbs, slots, self.rules, self.world.clock)
-        steps = Steps(rows, machine, self.world.blobs, admission, self.world.clock, Destinations({"SERVER": "here"}))
+        here = Admission(verbs, slots, self.rules, self.world.clock)
+        away = Admission(verbs, Slots(capacity), replace(self.rules, counted=False), self.world.clock)
+        places = Places(here, away, self.destinations)
+        steps = Steps(rows, machine, self.world.blobs, places, self.world.clock, self.destinations)
         return Reconciler(verbs, machine, self.world.changes, steps)
 
     @asynccontextmanager

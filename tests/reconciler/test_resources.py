@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from flyteidl2.core import literals_pb2, tasks_pb2
@@ -11,13 +12,17 @@ from flyteidl2.task import task_definition_pb2
 
 from alula.core.action import Attempt
 from alula.core.ids import ROOT
-from alula.core.launch import Amounts, MoreMemory
+from alula.core.launch import Amounts, Launch, MoreMemory
 from alula.core.machine import Machine
 from alula.core.phase import Phase
+from alula.core.quantity import parse
+from alula.core.route import Claim, Routes
 from alula.core.scope import Scope
 from alula.reconciler import admission
 from alula.reconciler.admission import Admission, Rules
 from alula.reconciler.hints import Hints
+from alula.reconciler.places import Destinations
+from alula.wire.taskactions import Destination
 from tests.control.world import spec
 
 from .ground import Process, succeed
@@ -270,6 +275,34 @@ async def test_who_runs_out_of_memory_gets_more(
     if len(set(tries)) > 1:
         assert notes(story[1]) == [f"1 GiB of memory did not suffice: attempt 2 gets {tries[1]} GiB"]
     assert ended.system_failures == 0
+
+
+async def _oom_in_a_cluster(process: Process) -> None:
+    process.run()
+    if _memory_of(process.launch) < 4 * _GIB:
+        process.run_out_of_memory()
+    else:
+        assert process.launch.request is not None
+        await succeed(replace(process, launch=replace(process.launch, command=(process.launch.request.output_uri,))))
+
+
+def _memory_of(launch: Launch) -> int:
+    assert launch.request is not None, "it is sent to a cluster"
+    said = tasks_pb2.TaskTemplate.FromString(launch.request.template).container.resources
+    (request,), (limit,) = said.requests, said.limits or said.requests
+    assert request.name == limit.name == _R.MEMORY
+    return int(parse(limit.value))
+
+
+async def test_a_pod_that_ran_out_of_memory_is_followed_by_one_with_more(server: Server) -> None:
+    server.destinations = Destinations({}, {"east": Destination("east", {})}, Routes({"east": Claim(rest=True)}))
+    server.rules = Rules(_MACHINE, more=MoreMemory(3, cap=4 * _GIB))
+    server.ground.play = _oom_in_a_cluster
+    await server.start(spec=asking({_R.MEMORY: "1Gi"}))
+    async with server.at_work():
+        assert (await server.end()).phase is Phase.SUCCEEDED
+    assert [_memory_of(launch) // _GIB for launch in server.ground.launches] == [1, 2, 4]
+    assert [len((await server.story())[number].notes) for number in (1, 2)] == [1, 1]
 
 
 async def test_a_project_makes_limits_of_what_is_requested(server: Server) -> None:

@@ -1,22 +1,25 @@
 """What a cluster is asked for: the template complete, the environment, and nothing that is secret."""
 
+from base64 import b32decode
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flyteidl2.core import literals_pb2, security_pb2, tasks_pb2
 from flyteidl2.task import common_pb2, run_pb2, task_definition_pb2
+from google.protobuf import text_format
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from alula.core.action import Policy
 from alula.core.errors import LaunchRefused
-from alula.core.launch import Launch
+from alula.core.launch import Amounts, Launch, Resources
 from alula.core.run import Run
 from alula.core.taskaction import Request
-from alula.wire.taskactions import Destination, filled, launch, names_inputs
+from alula.wire.taskactions import Destination, filled, launch, names_inputs, with_memory
 from tests.core.builders import NOW, RUN, action
 
-HIDDEN = frozenset({"AWS_SECRET_ACCESS_KEY"})
-EAST = Destination("east", {"_U_EP_OVERRIDE": "flyte:80", "AWS_SECRET_ACCESS_KEY": "hush"}, HIDDEN, "runner")
+KEPT = {"AWS_SECRET_ACCESS_KEY": "the-keys"}
+EAST = Destination("east", {"_U_EP_OVERRIDE": "flyte:80", "AWS_SECRET_ACCESS_KEY": "hush"}, KEPT, "runner")
 CONTAINER = tasks_pb2.Container(
     image="image",
     command=["a0"],
@@ -24,13 +27,15 @@ CONTAINER = tasks_pb2.Container(
 )
 
 
-def sent(template: tasks_pb2.TaskTemplate, spec: run_pb2.RunSpec | None = None, **said: Any) -> Launch:
+def sent(
+    template: tasks_pb2.TaskTemplate, spec: run_pb2.RunSpec | None = None, to: Destination = EAST, **said: Any
+) -> Launch:
     body = (spec or run_pb2.RunSpec()).SerializeToString()
     run = Run(7, RUN, "", b"", body, {}, b"", 0, NOW, NOW, 1)
     task = task_definition_pb2.TaskSpec(task_template=template, short_name="short")
     secrets = {"token": b"quiet", "cert": b"\x00"}
     who = action(**{"run_key": 7, "input_uri": "s3://b/in/inputs.pb", **said})
-    return launch(who, run, task.SerializeToString(), EAST, secrets)
+    return launch(who, run, task.SerializeToString(), to, secrets)
 
 
 def request_of(found: Launch) -> Request:
@@ -74,10 +79,10 @@ def test_secrets_are_named_and_not_told() -> None:
     )
     ready = sent(template)
     found = request_of(ready)
-    assert found.secret_env == ("AWS_SECRET_ACCESS_KEY", "TOKEN")
+    assert (found.secret_env, found.secret_refs) == (("TOKEN",), KEPT)
     assert found.secret_files == {"file-0": "g/cert"}
     assert found.env["CERT"] == "/etc/flyte/secrets/g/cert"
-    assert {ready.env[name] for name in ready.hidden} == {"hush", "quiet"}
+    assert {ready.env[name] for name in ready.hidden} == {"quiet"}
     assert [file.body for file in ready.files] == [b"\x00"]
     for text in (str(found.env), found.template.decode(errors="replace"), repr(ready)):
         assert "hush" not in text
@@ -134,3 +139,50 @@ def test_inputs_that_are_not_there() -> None:
     with pytest.raises(LaunchRefused, match="'y'") as refused:
         filled(raw("{{.inputs.y}}"), inputs(x=number(3)))
     assert refused.value.code == "InvalidInput"
+
+
+MORE = Resources(Amounts(memory=2 << 30), Amounts(memory=4 << 30))
+
+
+def test_a_container_gets_more_memory_than_its_template_says() -> None:
+    template = tasks_pb2.TaskTemplate(type="python", container=CONTAINER)
+    template.container.resources.requests.add(name=tasks_pb2.Resources.CPU, value="2")
+    template.container.resources.requests.add(name=tasks_pb2.Resources.MEMORY, value="1Gi")
+    ready = sent(template)
+    assert with_memory(ready, Resources()) is ready
+    said = tasks_pb2.TaskTemplate.FromString(request_of(with_memory(ready, MORE)).template).container.resources
+    assert [entry.value for entry in said.requests] == ["2", str(2 << 30)]
+    assert [entry.value for entry in said.limits] == [str(4 << 30)]
+
+
+def test_the_primary_container_of_a_pod_gets_more_memory() -> None:
+    template = tasks_pb2.TaskTemplate(type="sidecar")
+    template.k8s_pod.primary_container_name = "a"
+    one = {"name": "a", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
+    ParseDict({"containers": [one, {"name": "b"}]}, template.k8s_pod.pod_spec)
+    found = tasks_pb2.TaskTemplate.FromString(request_of(with_memory(sent(template), MORE)).template)
+    pod = MessageToDict(found.k8s_pod.pod_spec)
+    assert pod["containers"] == [
+        {
+            "name": "a",
+            "resources": {"requests": {"cpu": "1", "memory": str(2 << 30)}, "limits": {"memory": str(4 << 30)}},
+        },
+        {"name": "b"},
+    ]
+
+
+def test_a_webhook_is_told_the_names_of_secrets_and_alula_needs_none() -> None:
+    """As upstream's webhook reads them: base32 in its own letters, of a message in its text form."""
+    template = tasks_pb2.TaskTemplate(type="python", container=CONTAINER)
+    asked = template.security_context.secrets
+    asked.add(key="nobody-has-it", group="g", mount_requirement=security_pb2.Secret.FILE)
+    asked.add(key="token", env_var="TOKEN", mount_requirement=security_pb2.Secret.ENV_VAR)
+    found = request_of(sent(template, to=replace(EAST, webhook=True)))
+    assert (found.secret, found.secret_env, found.secret_files) == ("", (), {})
+    assert found.labels["inject-flyte-secrets"] == "true"
+    letters = str.maketrans("abcdefghijklmnopqrstuvwxyz123456", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+    for number, secret in enumerate(asked):
+        text = found.annotations[f"flyte.secrets/s{number}"].translate(letters)
+        told = b32decode(text + "=" * (-len(text) % 8)).decode()
+        assert text_format.Parse(told, security_pb2.Secret()) == secret
+    assert "inject-flyte-secrets" not in request_of(sent(tasks_pb2.TaskTemplate(container=CONTAINER))).labels

@@ -81,3 +81,9 @@ async def fans_shared(n: int) -> float:
     began = time.perf_counter()
     await asyncio.gather(*(fan_shared(n // 4 + part) for part in range(4)))
     return time.perf_counter() - began
+
+
+@callers.task
+async def crowd(n: int) -> int:
+    """The sum of what n children in reusable workers return."""
+    return sum(await asyncio.gather(*(nothing_shared(x) for x in range(n))))

@@ -10,21 +10,19 @@ from urllib.parse import urlsplit
 from alula.app.keys import surroundings
 from alula.app.stores import Stores
 from alula.base.settings import Cluster, Settings
-from alula.blobs.sigv4 import Credentials
+from alula.blobs.account import KEYS, Account, keys, variables
 from alula.control.archive import Archive, pack
 from alula.core.errors import Unavailable
-from alula.core.launch import LogLine, Segment
+from alula.core.launch import LogLine, Originator, Segment
 from alula.core.route import HERE, Claim, Routes
-from alula.executors.cluster.executor import ClusterExecutor, Keeping, Share
-from alula.executors.process.loglines import STDOUT, part, whole
+from alula.executors.cluster.executor import ClusterExecutor, Common, Keeping, Share
+from alula.executors.process import near
+from alula.executors.process.loglines import STDOUT, SYSTEM, part, whole
 from alula.kube.client import Kube
 from alula.kube.objects import KubeError
 from alula.reconciler.places import Destinations
 from alula.wire.taskactions import Destination
 
-_KEYS = frozenset(
-    {"FLYTE_AWS_ACCESS_KEY_ID", "FLYTE_AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-)
 _SIZE = 1 << 22  # bytes of a log that one segment of the archive has, about
 
 
@@ -38,23 +36,30 @@ async def clusters(
         Unavailable: one of them is not configured.
     """
     found: dict[str, ClusterExecutor] = {}
-    keeping, share = Keeping(archiving(archive), stores.blobs.put), Share(_installation(settings, stores), mine)
+    keeping, owner = Keeping(archiving(archive), stores.blobs.put), _installation(settings, stores)
     async with AsyncExitStack() as stack:
         for name, told in _elsewhere(settings).items():
             try:
                 kube = await stack.enter_async_context(Kube.connect(told.kubeconfig, told.context, told.namespace))
             except KubeError as error:
                 raise Unavailable(f"clusters.{name}: {error}") from error
+            share = Share(owner, mine, _common(settings, stores, told))
             executor = ClusterExecutor(name, kube, keeping, share, random.random)
             found[name] = await stack.enter_async_context(executor)
         yield found
 
 
-def destinations(settings: Settings, keys: Credentials) -> Destinations:
+def destinations(settings: Settings, stores: Stores) -> Destinations:
     """How tasks reach this server from wherever they run."""
-    here = surroundings(settings, keys)
+    here = surroundings(settings, stores.account)
     there = {
-        name: Destination(name, _around(settings, here, told), _KEYS, told.service_account)
+        name: Destination(
+            name,
+            _around(settings, stores.account, here, told),
+            _kept(settings, stores, told),
+            told.service_account,
+            webhook=told.secrets == "webhook",
+        )
         for name, told in _elsewhere(settings).items()
     }
     return Destinations(here, there, routes(settings))
@@ -69,17 +74,34 @@ def _elsewhere(settings: Settings) -> Mapping[str, Cluster]:
     return {name: told for name, told in settings.clusters.items() if name != HERE}
 
 
-def _around(settings: Settings, here: Mapping[str, str], told: Cluster) -> Mapping[str, str]:
-    """Of a pod: it reaches this server by another name, and may have credentials of its own."""
+def _around(settings: Settings, account: Account, here: Mapping[str, str], told: Cluster) -> Mapping[str, str]:
+    """Of a pod: it reaches this server by another name. Keys are not among them."""
     api = told.endpoint or settings.executor.endpoint or settings.server.public_url
-    objects = told.objects or settings.objects.endpoint or api
-    around = {name: value for name, value in here.items() if told.credentials == "given" or name not in _KEYS}
+    objects = told.objects or (settings.objects.endpoint if settings.objects.remote else api)
+    left = {near.FOLDER, *keys(here)}
+    around = {name: value for name, value in here.items() if name not in left}
     if api:
         scheme, _, place = api.partition("://")
         around |= {"_U_EP_OVERRIDE": place.rstrip("/"), "_U_INSECURE": str(scheme == "http").lower()}
     if objects:
-        around |= {"FLYTE_AWS_ENDPOINT": objects, "AWS_ENDPOINT_URL": objects}
+        around |= variables(settings.objects.uri, Account(objects, account.region, account.name))
     return around
+
+
+def _kept(settings: Settings, stores: Stores, told: Cluster) -> Mapping[str, str]:
+    """Which Secret has which keys of the object store, for pods there."""
+    if told.secret:
+        return dict.fromkeys(KEYS[settings.objects.uri.partition("://")[0]], told.secret)
+    common = _common(settings, stores, told)
+    return dict.fromkeys(common.values, common.secret)
+
+
+def _common(settings: Settings, stores: Stores, told: Cluster) -> Common:
+    """The Secret of keys that this server writes."""
+    if told.secret or told.credentials != "given":
+        return Common()
+    found = keys(variables(settings.objects.uri, stores.account))
+    return Common(f"alula-objects-{_installation(settings, stores)}", found)
 
 
 def archiving(archive: Archive) -> Callable[[str, AsyncIterator[list[LogLine]]], Awaitable[None]]:
@@ -100,7 +122,7 @@ def archiving(archive: Archive) -> Callable[[str, AsyncIterator[list[LogLine]]],
 
 def _installation(settings: Settings, stores: Stores) -> str:
     """What tells this server and its replicas from others that use the same namespace: where they keep their rows."""
-    where = settings.objects.endpoint + settings.objects.bucket if settings.objects.endpoint else stores.keys.key_id
+    where = settings.objects.endpoint + settings.objects.bucket if settings.objects.remote else stores.keys.key_id
     rows = settings.database.url if settings.shared else ""
     place = urlsplit(rows)
     return hashlib.sha256(f"{place.hostname}:{place.port}{place.path} {where}".encode()).hexdigest()[:16]
@@ -108,4 +130,5 @@ def _installation(settings: Settings, stores: Stores) -> str:
 
 def _entry(line: LogLine) -> bytes:
     at, text = int(line.at.timestamp() * 1_000_000) * 1000, line.text.encode()
-    return whole(at, STDOUT, text) if text.endswith(b"\n") else part(at, STDOUT, text)
+    stream = SYSTEM if line.originator is Originator.SYSTEM else STDOUT
+    return whole(at, stream, text) if text.endswith(b"\n") else part(at, stream, text)

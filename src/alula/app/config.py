@@ -76,6 +76,7 @@ def check(settings: Settings) -> Iterator[str]:
         ("server.public_url", server.public_url),
         ("executor.endpoint", settings.executor.endpoint),
         ("objects.endpoint", settings.objects.endpoint),
+        ("objects.public_endpoint", settings.objects.public_endpoint),
     ):
         if url and not url.startswith(("http://", "https://")):
             yield f"{name}: {url!r} is no URL: it starts with http:// or https://"
@@ -110,14 +111,26 @@ def _check_clusters(settings: Settings) -> Iterator[str]:
 
 def _check_stores(settings: Settings) -> Iterator[str]:
     objects = settings.objects
-    if objects.endpoint and not (objects.key_id and objects.secret):
-        yield "objects.key_id, objects.secret: both are needed for a bucket"
-    if objects.endpoint and objects.folder:
-        yield "objects.folder: it is a folder or a bucket (objects.endpoint), not both"
-    if bool(objects.key_id) != bool(objects.secret):
-        yield "objects.key_id, objects.secret: say both or none"
+    scheme, named, _ = objects.bucket.partition("://")
+    if objects.remote and objects.folder:
+        yield "objects.folder: it is a folder or a bucket (objects.endpoint, or the URI of a bucket), not both"
+    if not objects.remote and (objects.buckets or objects.public_endpoint):
+        yield "objects.buckets, objects.public_endpoint: they are for a bucket, and these objects are in a folder"
+    if not named or scheme == "s3":
+        if bool(objects.key_id) != bool(objects.secret):
+            yield "objects.key_id, objects.secret: say both or none"
+        elif objects.endpoint and not named and not objects.secret:
+            yield "objects.key_id, objects.secret: both are needed for a bucket, unless it is s3://NAME (an identity)"
+    elif objects.key_id:
+        yield "objects.key_id: it is for S3; the others have a secret alone, or none"
+    if (scheme == "abfs") != bool(objects.account):
+        yield "objects.account: it is for abfs://CONTAINER, which needs it"
+    for bucket in objects.buckets:
+        if not bucket.startswith(objects.uri.partition("://")[0] + "://"):
+            yield f"objects.buckets: {bucket!r} is not of the same store as {objects.uri}"
     try:
-        check_bucket(objects.bucket)
+        for bucket in (objects.uri, *objects.buckets):
+            check_bucket(bucket)
         address.parse(settings.database.url or "alula.db")
     except Invalid as error:
         yield f"{'objects.bucket' if 'bucket' in str(error) else 'database.url'}: {error}"

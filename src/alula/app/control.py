@@ -76,7 +76,7 @@ def build_control(
     here = Environment.own()
     domains = Domains(database, clock)
     projects = Projects(database, clock, domains, settings.projects.create_missing)
-    scoped = ScopedSettings(database, clock, projects, blobs.bucket)
+    scoped = ScopedSettings(database, clock, projects, blobs.buckets)
     secrets = Secrets(database, clock, projects, cipher)
     tasks = Tasks(database, clock)
     cache = Cache(database, blobs, clock)

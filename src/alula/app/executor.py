@@ -16,7 +16,7 @@ from alula.executors.process.environments.builder import Permit
 from alula.executors.process.environments.finder import Environments
 from alula.executors.process.executor import ProcessExecutor
 from alula.executors.process.life import Habits
-from alula.executors.process.reuse.executor import Objects, ReusingExecutor
+from alula.executors.process.reuse.executor import ReusingExecutor
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
@@ -41,7 +41,6 @@ async def executing(settings: Settings, stores: Stores, images: Environments) ->
     shared = ReusingExecutor(
         processes,
         settings.private / "executor",
-        objects=Objects(stores.blobs.base, reader(stores.blobs), stores.blobs.put),
         log_cap=told.log_limit * _MIB,
         reuse=told.isolation == "process",
     )

@@ -1,5 +1,6 @@
-"""The keys of the embedded object store, and the URLs signed with them."""
+"""The keys of the embedded object store, how objects are reached by those who ask for them, and signed URLs."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -13,11 +14,14 @@ from urllib.parse import urlsplit
 from alula.api.dataproxy_service import SignFor
 from alula.base.clock import system_clock
 from alula.base.settings import Settings
-from alula.blobs.sigv4 import Credentials, object_url, presign
+from alula.blobs.account import Account, variables
+from alula.blobs.signing import sign
+from alula.blobs.sigv4 import Credentials
 from alula.blobs.store import Blobs
 from alula.blobs.uri import parse
 from alula.control.data import Sign
 from alula.core.errors import Conflict
+from alula.executors.process import near
 from alula.secrets.cipher import Cipher, keys
 
 
@@ -67,39 +71,63 @@ def cipher(folder: Path, given: str) -> Cipher:
         return Cipher(keys(folder / "keys" / "secret", f"{given} {os.environ.get('ALULA_SECRET_KEY', '')}"))
 
 
-def signer(blobs: Blobs, keys: Credentials, settings: Settings) -> SignFor:
-    """URLs of objects. Those of the embedded store lead to the host that their caller has reached."""
-    public = urlsplit(settings.server.public_url)
+def signer(blobs: Blobs, account: Account, settings: Settings) -> SignFor:
+    """URLs of objects that lead where their caller reaches them, which is told by the host that they have used."""
+    known = ends(settings)
+    objects = settings.objects
+    other = objects.public_endpoint or objects.endpoint
 
     def sign_for(host: str) -> Sign:
-        scheme = public.scheme if host == public.netloc else "http"
-        base = settings.objects.endpoint or f"{scheme}://{host}"
+        at = account.at(known.get(_bare(host), other if objects.remote else f"http://{host}"))
 
-        def sign(method: str, uri: str, expires: timedelta, headers: dict[str, str]) -> str:
-            url = object_url(base, blobs.bucket, parse(uri, blobs.bucket))
-            seconds = int(expires.total_seconds())
-            return presign(method, url, keys, expires=seconds, now=system_clock(), headers=headers)
+        async def signed(method: str, uri: str, expires: timedelta, headers: dict[str, str]) -> str:
+            where, now = parse(uri, blobs.buckets), system_clock()
+            return await asyncio.to_thread(sign, method, where, at, expires, headers, now)  # it may ask the provider
 
-        return sign
+        return signed
 
     return sign_for
 
 
-def surroundings(settings: Settings, keys: Credentials) -> Mapping[str, str]:
+def ends(settings: Settings) -> Mapping[str, str]:
+    """The URL of the objects for those who have reached this server by a host: as tasks do, or as people do.
+
+    Any other host is that of somebody outside. A folder is reached by the URL that the server itself is; "" is the
+    provider's own.
+    """
+    objects, found = settings.objects, dict[str, str]()
+    for api, url in (
+        *((cluster.endpoint, cluster.objects) for cluster in settings.clusters.values()),
+        (settings.executor.endpoint, ""),
+    ):
+        if api:
+            found.setdefault(_place(api), url or (objects.endpoint if objects.remote else api))
+    if public := settings.server.public_url:
+        found[_place(public)] = (objects.public_endpoint or objects.endpoint) if objects.remote else public
+    return found
+
+
+def _place(url: str) -> str:
+    return _bare(urlsplit(url).netloc)
+
+
+def _bare(host: str) -> str:
+    """A host without the port that goes without saying."""
+    return host.lower().removesuffix(":80").removesuffix(":443")
+
+
+def surroundings(settings: Settings, account: Account) -> Mapping[str, str]:
     """How a task reaches an api and the objects (sdk-contract.md 1.6, 4.3). It sends no telemetry."""
     api = settings.executor.endpoint or f"http://localhost:{settings.server.port}"
-    objects = settings.objects.endpoint or api
+    reached = account if settings.objects.remote else account.at(api)
+    folder = settings.objects.folder or settings.home / "objects"
+    at_hand = {} if settings.objects.remote else {near.FOLDER: str(folder.absolute() / settings.objects.bucket)}
     return {
         "_U_EP_OVERRIDE": urlsplit(api).netloc,
         "_U_INSECURE": "true" if api.startswith("http://") else "false",
         "_U_USE_ACTIONS": "1",
-        "FLYTE_AWS_ENDPOINT": objects,
-        "FLYTE_AWS_ACCESS_KEY_ID": keys.key_id,
-        "FLYTE_AWS_SECRET_ACCESS_KEY": keys.secret,
-        "AWS_REGION": keys.region,
-        "AWS_ENDPOINT_URL": objects,
-        "AWS_ACCESS_KEY_ID": keys.key_id,
-        "AWS_SECRET_ACCESS_KEY": keys.secret,
+        **variables(settings.objects.uri, reached),
         "FLYTE_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
+        **at_hand,
     }

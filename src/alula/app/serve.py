@@ -144,7 +144,7 @@ def _loops(parts: Parts) -> Sequence[Loop]:
     if "retention" in roles:
         loops.append(partial(singly, holding, RETENTION, control.retention.run))
     if parts.processes is not None:
-        place = Place(surroundings(settings, stores.keys), settings.server.port, stores.blobs.join("apps"))
+        place = Place(surroundings(settings, stores.account), settings.server.port, stores.blobs.join("apps"))
         work = partial(app_loop, control.serving, parts.traffic, parts.processes, place)
         loops.append(partial(singly, holding, APPS, work))
     return loops
@@ -160,7 +160,7 @@ def _reconciler(parts: Parts) -> Reconciler:
     slots = Slots(settings.executor.slots, settings.queues, rules.machine)
     parts.telemetry.watch("alula_attempts_running", "Attempts that have a place.", slots.taken)
     parts.telemetry.watch("alula_attempts_waiting", "Attempts that wait for a place.", slots.waiting)
-    to = destinations(settings, stores.keys)
+    to = destinations(settings, stores)
     if isinstance(parts.executor, RoutedExecutor):
         to = replace(to, ask=parts.executor.ask)
     here = Admission(attempts, slots, rules, system_clock)
@@ -192,7 +192,8 @@ def _server(parts: Parts, listeners: list[socket.socket]) -> Server:
     plain = Plain(objects, stores.check, doors)
     kept = Shelf(settings.home, "apps", parts.processes, shared=settings.shared)
     app_logs = AppLogs(control.apps, control.serving, kept)
-    app = application(settings, control, app_logs, signer(stores.blobs, stores.keys, settings), plain, parts.telemetry)
+    sign_for = signer(stores.blobs, stores.account, settings)
+    app = application(settings, control, app_logs, sign_for, plain, parts.telemetry)
     apps = led(AppsProxy(control.apps, parts.traffic, settings.server.port), parts.holding)
     return Server(app, listeners, front=Guard(app, apps, names))
 

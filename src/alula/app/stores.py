@@ -1,5 +1,6 @@
 """What every part of a server stands on: the database, the object store, and the keys of both."""
 
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from alula.app.keys import cipher, credentials
 from alula.base.clock import system_clock
 from alula.base.settings import Settings
+from alula.blobs.account import Account, store
 from alula.blobs.folder import Folder
 from alula.blobs.sigv4 import Credentials
-from alula.blobs.store import Blobs, Objects
+from alula.blobs.store import Blobs
+from alula.blobs.uri import check_bucket
 from alula.core.errors import Conflict, DomainError
 from alula.secrets.cipher import Cipher
 from alula.storage import heartbeat
@@ -22,7 +25,10 @@ from alula.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """They are open. ``folder``: what objects are in, if that is no bucket elsewhere."""
+    """They are open. ``folder``: what objects are in, if that is no bucket. ``account``: how they are reached.
+
+    ``keys`` are those of the embedded store; their secret is this server's own, also without one.
+    """
 
     address: Address
     database: Database
@@ -30,6 +36,7 @@ class Stores:
     blobs: Blobs
     folder: Folder | None
     keys: Credentials
+    account: Account
     cipher: Cipher
 
     async def check(self) -> None:
@@ -56,19 +63,19 @@ async def opened(settings: Settings) -> AsyncIterator[Stores]:
     if isinstance(where, SqliteFile):
         await where.migrate()
     folder, kept = None, settings.home
-    if settings.objects.endpoint:
-        blobs = Blobs(_bucket(settings), settings.objects.bucket)
+    if settings.objects.remote:
+        blobs = _buckets(settings)
     else:
         root = settings.objects.folder or settings.home / "objects"
         folder = Folder(root, settings.objects.bucket)
-        blobs = Blobs(folder, settings.objects.bucket)
+        blobs = Blobs(folder, settings.objects.uri)
         if settings.shared:
             kept = root  # what all replicas see: not in the bucket's own folder, so it is no object
     keys = _credentials(settings) or credentials(kept / "keys.json")
     encryption = cipher(kept, settings.encryption.key)
     changes = Changes()
     async with where.database(changes) as database:
-        yield Stores(where, database, changes, blobs, folder, keys, encryption)
+        yield Stores(where, database, changes, blobs, folder, keys, _account(settings, keys), encryption)
 
 
 def address(settings: Settings) -> Address:
@@ -102,23 +109,24 @@ def reader(blobs: Blobs) -> Callable[[str], Awaitable[bytes | None]]:
 
 
 def _credentials(settings: Settings) -> Credentials | None:
+    """Without keys of the store, replicas have the key in common that encrypts secrets."""
     objects = settings.objects
-    return Credentials(str(objects.key_id), str(objects.secret), objects.region) if objects.key_id else None
+    secret = str(objects.secret)
+    if objects.remote and not secret and settings.encryption.key:
+        secret = hashlib.sha256(b"server " + settings.encryption.key.encode()).hexdigest()
+    return Credentials(str(objects.key_id), secret, objects.region) if secret else None
 
 
-def _bucket(settings: Settings) -> Objects:
-    from obstore.store import S3Store  # it takes a while, and most have a folder
-
-    from alula.blobs.cloud import Cloud
-
+def _account(settings: Settings, keys: Credentials) -> Account:
     objects = settings.objects
-    store = S3Store(
-        objects.bucket,
-        endpoint=objects.endpoint,
-        region=objects.region,
-        access_key_id=str(objects.key_id),
-        secret_access_key=str(objects.secret),
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": objects.endpoint.startswith("http://")},
-    )
-    return Cloud(store)
+    if not objects.remote:
+        return Account(region=keys.region, key_id=keys.key_id, secret=keys.secret)
+    return Account(objects.endpoint, objects.region, objects.account, str(objects.key_id), str(objects.secret))
+
+
+def _buckets(settings: Settings) -> Blobs:
+    from alula.blobs.cloud import Cloud  # it takes a while, and most have a folder
+
+    account = _account(settings, Credentials("", ""))
+    others = {bucket: Cloud(store(bucket, account)) for bucket in map(check_bucket, settings.objects.buckets)}
+    return Blobs(Cloud(store(settings.objects.uri, account)), settings.objects.uri, others)

@@ -26,9 +26,9 @@ class Hints(Generic[Key]):
                 if key not in self._busy:
                     self._queue.put_nowait(key)
 
-    def add_later(self, key: Key, seconds: float) -> None:
+    def add_later(self, key: Key, seconds: float) -> asyncio.TimerHandle:
         """Have a key looked at after a while; at the latest after an hour, to see how long it still is."""
-        asyncio.get_running_loop().call_later(min(max(0.0, seconds), _LONGEST), self.add, [key])
+        return asyncio.get_running_loop().call_later(min(max(0.0, seconds), _LONGEST), self.add, [key])
 
     @property
     def depth(self) -> int:

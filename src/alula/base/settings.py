@@ -128,19 +128,48 @@ class Database:
 class Objects:
     """Where inputs, outputs and code are kept: a folder, which alula serves to tasks and clients, or a bucket.
 
-    Replicas must see the same folder, or use the same bucket.
+    Replicas must see the same folder, or use the same bucket. docs/howto/objects.md has an example of each.
     """
 
     folder: Annotated[Path | None, "The folder; by default `objects` in the home."] = None
-    bucket: Annotated[str, MinLen(3), "The name of the bucket."] = "alula"
+    bucket: Annotated[
+        str,
+        MinLen(3),
+        "The name of the bucket, in the folder or at the endpoint; or its URI: s3://NAME, gs://NAME (Google Cloud "
+        "Storage) or abfs://CONTAINER (Azure).",
+    ] = "alula"
+    buckets: Annotated[
+        tuple[str, ...],
+        "Other buckets of the same store, as URIs, that data of runs may be in. URIs anywhere else are refused.",
+    ] = ()
     endpoint: Annotated[
         str,
-        "The URL of a store that speaks S3, reached by tasks and clients too: https://s3.eu-west-1.amazonaws.com, "
-        "https://storage.googleapis.com (with HMAC keys), or a MinIO. Empty: the folder.",
+        "The URL of the store, for this server and for tasks, as that of a MinIO. Empty: the folder; for the URI of a "
+        "bucket: the provider's own.",
     ] = ""
-    region: Annotated[str, MinLen(1), "The region that requests are signed for."] = "us-east-1"
-    key_id: Annotated[Secret, "The access key; with a folder: made at the first start."] = NONE
-    secret: Annotated[Secret, "The secret of the access key."] = NONE
+    public_endpoint: Annotated[
+        str,
+        "The URL of the store in signed URLs, for those who do not reach this server as tasks do, by executor.endpoint "
+        "or clusters.NAME.endpoint. Empty: the endpoint.",
+    ] = ""
+    region: Annotated[str, MinLen(1), "The region that requests of S3 are signed for."] = "us-east-1"
+    account: Annotated[str, "The storage account of Azure."] = ""
+    key_id: Annotated[Secret, "The access key of S3; with a folder: made at the first start."] = NONE
+    secret: Annotated[
+        Secret,
+        "The secret of the access key; the account key of Azure; the JSON key of a Google service account. Without: "
+        "the identity that the provider gives to this process, and to tasks.",
+    ] = NONE
+
+    @property
+    def uri(self) -> str:
+        """Of the bucket."""
+        return self.bucket if "://" in self.bucket else f"s3://{self.bucket}"
+
+    @property
+    def remote(self) -> bool:
+        """Whether they are in a store elsewhere, and not in a folder."""
+        return bool(self.endpoint) or "://" in self.bucket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +253,18 @@ class Cluster:
     objects: Annotated[str, "The URL at which its pods reach the objects; empty: as everybody, or that endpoint."] = ""
     credentials: Annotated[
         Literal["given", "own"],
-        "given puts the keys of the object store into a Secret of each attempt; own leaves them to the cluster: to a "
-        "service account, or to the Manager's settings.",
+        "given puts the keys of the object store, if it has any, into one Secret, which pods refer to; own leaves them "
+        "to the cluster: to the service accounts of pods, or to the Manager's settings.",
+    ] = "given"
+    secret: Annotated[
+        str,
+        "A Secret in that namespace which has the keys, instead of credentials: AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, GOOGLE_SERVICE_ACCOUNT_KEY, or AZURE_STORAGE_ACCOUNT_KEY.",
+    ] = ""
+    secrets: Annotated[
+        Literal["given", "webhook"],
+        "given puts the secrets that a task asks for into a Secret of its attempt; webhook has them injected by an "
+        "admission webhook of the cluster that knows the labels and annotations of Flyte's.",
     ] = "given"
     service_account: Annotated[str, "Of pods whose task and run name none; empty: as the Manager says."] = ""
 

@@ -5,15 +5,18 @@ Only obstore's synchronous calls are used, in threads: its asynchronous ones can
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore
 
 from alula.blobs.record import Meta
 from alula.core.errors import Exhausted, NotFound, Unavailable
+
+_CHUNK = 4 * 1024 * 1024
 
 
 class Cloud:
@@ -36,8 +39,11 @@ class Cloud:
 
     def write(self, key: str, data: bytes) -> None:
         """Put a whole object, in one step."""
-        with _store_errors(key):
-            obstore.put(self._store, key, data)
+        try:
+            with _store_errors(key):
+                obstore.put(self._store, key, data)
+        except NotFound:
+            raise Unavailable(f"the object store has no such bucket: {key} cannot be put") from None
 
     def stat(self, key: str) -> Meta | None:
         """What is known of an object; ``None`` if there is none."""
@@ -47,15 +53,18 @@ class Cloud:
         except NotFound:
             return None
 
+    def md5(self, key: str) -> str:
+        """The MD5 of an object's data, in hex. They are read: an etag may be anything. `NotFound`."""
+        digest = hashlib.md5(usedforsecurity=False)
+        with _store_errors(key):
+            for chunk in obstore.get(self._store, key).stream(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
         with contextlib.suppress(NotFound), _store_errors(key):
             obstore.delete(self._store, key)
-
-    def copy(self, source: str, target: str) -> None:
-        """Put a copy, in one step. `NotFound`."""
-        with _store_errors(source):
-            obstore.copy(self._store, source, target)
 
     def list(self, prefix: str) -> Iterator[tuple[str, Meta]]:
         """Every object whose key starts so, in order."""
@@ -77,6 +86,8 @@ def _store_errors(key: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise NotFound(f"there is no object {key}") from None
+    except (PermissionDeniedError, UnauthenticatedError):  # its words hold the request, and so the key's id
+        raise Unavailable(f"the object store refuses this server: check its keys, and its rights to {key}") from None
     except BaseError as error:
         reason = str(error).partition("\n")[0]  # what follows is for the developers of obstore
         raise Unavailable(f"the object store cannot be used: {reason}") from error

@@ -3,6 +3,7 @@
 A reader that has opened an object reads it to its end, whatever is put or deleted meanwhile.
 """
 
+import hashlib
 import os
 import secrets
 import threading
@@ -53,7 +54,8 @@ class Folder:
 
     def __init__(self, root: Path, bucket: str = "alula") -> None:
         self.root = root
-        self.bucket = check_bucket(bucket)
+        check_bucket(f"s3://{bucket}")
+        self.bucket = bucket
         self._top = str(root / bucket)
         self._staging = str(root / _STAGING)
         self._lock = threading.Lock()
@@ -138,6 +140,14 @@ class Folder:
             for start in range(0, opened.meta.size, _CHUNK):
                 staged.write(opened.read(start, _CHUNK))
             self.commit(staged, target, opened.meta.headers if headers is None else headers, condition=condition)
+
+    def md5(self, key: str) -> str:
+        """The MD5 of an object's data, in hex. `NotFound`."""
+        digest = hashlib.md5(usedforsecurity=False)
+        with self.open(key) as opened:
+            for start in range(0, opened.meta.size, _CHUNK):
+                digest.update(opened.read(start, _CHUNK))
+        return digest.hexdigest()
 
     def list(self, prefix: str) -> Iterator[tuple[str, Meta]]:
         """Every object whose key starts so, in order, as it is when its turn comes."""

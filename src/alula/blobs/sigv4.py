@@ -109,9 +109,9 @@ def presign(
         ("X-Amz-Expires", str(expires)),
         ("X-Amz-SignedHeaders", ";".join(sorted(signed))),
     ]
-    canonical = _canonical(Request(method, parts.path, query, signed), sorted(signed), UNSIGNED)
-    signature = _signature(_signing_key(credentials.secret, scope), time, scope, canonical)
-    return f"{url.partition('?')[0]}?{_canonical_query(query)}&X-Amz-Signature={signature}"
+    told = canonical(Request(method, parts.path, query, signed), sorted(signed), UNSIGNED)
+    signature = _signature(_signing_key(credentials.secret, scope), time, scope, told)
+    return f"{url.partition('?')[0]}?{canonical_query(query)}&X-Amz-Signature={signature}"
 
 
 def verify(request: Request, credentials: Credentials, now: datetime) -> Verified:
@@ -138,7 +138,7 @@ def verify(request: Request, credentials: Credentials, now: datetime) -> Verifie
     if unsigned or "host" not in claim.signed:
         raise Refused("AccessDenied", f"these headers must be signed: {', '.join(sorted(unsigned)) or 'host'}")
     key = _signing_key(credentials.secret, scope)
-    expected = _signature(key, claim.time, scope, _canonical(request, claim.signed, claim.payload))
+    expected = _signature(key, claim.time, scope, canonical(request, claim.signed, claim.payload))
     if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
         raise Refused("SignatureDoesNotMatch", "the signature does not fit the request: check the secret access key")
     payload = request.headers.get("x-amz-content-sha256", UNSIGNED)
@@ -197,11 +197,12 @@ def _check_time(claim: _Claim, now: datetime) -> None:
         raise Refused("AccessDenied", "Request has expired: ask for a new URL")
 
 
-def _canonical(request: Request, signed: Sequence[str], payload: str) -> bytes:
+def canonical(request: Request, signed: Sequence[str], payload: str) -> bytes:
+    """What of a request is signed, in the form that is signed. `Invalid` for headers that cannot be."""
     lines = [
         request.method,
         _quote(unquote_to_bytes(request.path), "/"),
-        _canonical_query(request.query),
+        canonical_query(request.query),
         *(f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in signed),
         "",
         ";".join(signed),
@@ -213,7 +214,8 @@ def _canonical(request: Request, signed: Sequence[str], payload: str) -> bytes:
         raise Invalid("headers can hold Latin letters only: percent-encode the others") from None
 
 
-def _canonical_query(query: Sequence[tuple[str, str]]) -> str:
+def canonical_query(query: Sequence[tuple[str, str]]) -> str:
+    """The query in that form, which is also one that can be sent; without the signature."""
     pairs = sorted((_quote(name), _quote(value)) for name, value in query if name != "X-Amz-Signature")
     return "&".join(f"{name}={value}" for name, value in pairs)
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Self
 
-from alula.blobs.record import trailer
 from alula.core.errors import Exhausted, Unavailable
+from alula.core.record import trailer
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

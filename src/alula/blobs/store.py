@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -30,28 +30,32 @@ class Objects(Protocol):
 
     def stat(self, key: str) -> Meta | None: ...
 
-    def delete(self, key: str) -> None: ...
+    def md5(self, key: str) -> str: ...
 
-    def copy(self, source: str, target: str) -> None: ...
+    def delete(self, key: str) -> None: ...
 
     def list(self, prefix: str) -> Iterator[tuple[str, Meta]]: ...
 
 
 class Blobs:
-    """The objects of one bucket, by their URIs ``s3://<bucket>/<key>``.
+    """The objects of the server's bucket, and of others that it may use, by their URIs ``<bucket>/<key>``.
 
-    Every method raises `Invalid` for a URI that is not of this bucket, and `Unavailable` if the store cannot be used.
+    Every method raises `Invalid` for a URI that is in none of these buckets, and `Unavailable` if the store cannot be
+    used.
     """
 
-    def __init__(self, store: Path | Objects, bucket: str = "alula") -> None:
+    def __init__(
+        self, store: Path | Objects, bucket: str = "s3://alula", others: Mapping[str, Objects] | None = None
+    ) -> None:
         """``store``: a folder, in which the bucket is a folder again; or where else objects live."""
-        self.bucket = check_bucket(bucket)
-        self._objects = Folder(store, bucket) if isinstance(store, Path) else store
+        self.base = check_bucket(bucket)
+        home = Folder(store, self.base.removeprefix("s3://")) if isinstance(store, Path) else store
+        self._places: Mapping[str, Objects] = {self.base: home, **(others or {})}
+        self.buckets = tuple(self._places)
 
-    @property
-    def base(self) -> str:
-        """The URI of the bucket, without a slash at its end."""
-        return f"s3://{self.bucket}"
+    def _find(self, uri: str) -> tuple[Objects, str]:
+        bucket, key = parse(uri, self.buckets)
+        return self._places[bucket], key
 
     def join(self, *names: str) -> str:
         """The URI of the object at this path. `Invalid` if no object can be there."""
@@ -59,59 +63,63 @@ class Blobs:
 
     async def get(self, uri: str, *, limit: int = LIMIT) -> bytes:
         """The whole object. `NotFound`; `Exhausted` if it has more than ``limit`` bytes."""
-        key = parse(uri, self.bucket)
-        near = min(limit, self._objects.near)
+        objects, key = self._find(uri)
+        near = min(limit, objects.near)
         if near:
             try:
-                return self._objects.read(key, near)
+                return objects.read(key, near)
             except Exhausted:
                 if near == limit:
                     raise
-        return await asyncio.to_thread(self._objects.read, key, limit)
+        return await asyncio.to_thread(objects.read, key, limit)
 
     async def put(self, uri: str, data: bytes) -> None:
         """Put an object, in one step: readers see the old one or the new one. `Exhausted` if the disk is full."""
-        key = parse(uri, self.bucket)
-        if len(data) <= self._objects.near:
-            self._objects.write(key, data)
+        objects, key = self._find(uri)
+        if len(data) <= objects.near:
+            objects.write(key, data)
         else:
-            await asyncio.to_thread(self._objects.write, key, data)
+            await asyncio.to_thread(objects.write, key, data)
 
     async def head(self, uri: str) -> Meta | None:
         """What is known of an object; ``None`` if there is none."""
-        key = parse(uri, self.bucket)
-        return self._objects.stat(key) if self._objects.near else await asyncio.to_thread(self._objects.stat, key)
+        objects, key = self._find(uri)
+        return objects.stat(key) if objects.near else await asyncio.to_thread(objects.stat, key)
 
     async def exists(self, uri: str) -> bool:
         """Whether there is such an object."""
         return await self.head(uri) is not None
 
+    async def md5(self, uri: str) -> str:
+        """The MD5 of an object's data, in hex. `NotFound`."""
+        objects, key = self._find(uri)
+        return await asyncio.to_thread(objects.md5, key)
+
     async def delete(self, uri: str) -> None:
         """Remove an object; fine if there is none."""
-        await asyncio.to_thread(self._objects.delete, parse(uri, self.bucket))
-
-    async def copy(self, source: str, target: str) -> None:
-        """Put a copy of an object, in one step. `NotFound`."""
-        await asyncio.to_thread(self._objects.copy, parse(source, self.bucket), parse(target, self.bucket))
+        objects, key = self._find(uri)
+        await asyncio.to_thread(objects.delete, key)
 
     async def list(self, prefix: str) -> AsyncIterator[tuple[str, Meta]]:
-        """The URIs that start so (``s3://<bucket>/`` and any text), in order, each with what is known of the object."""
-        found = self._objects.list(parse_prefix(prefix, self.bucket))
+        """The URIs that start so (``<bucket>/`` and any text), in order, each with what is known of the object."""
+        bucket, start = parse_prefix(prefix, self.buckets)
+        found = self._places[bucket].list(start)
         while batch := await asyncio.to_thread(_take, found):
             for key, meta in batch:
-                yield f"{self.base}/{key}", meta
+                yield f"{bucket}/{key}", meta
 
     async def ping(self) -> None:
         """Really use the store: put, get and remove a tiny object. `Unavailable` or `Exhausted` says what is wrong."""
         name, data = f".ping/{secrets.token_hex(8)}", secrets.token_bytes(16)
-        await asyncio.to_thread(self._ping, name, data)
+        await asyncio.to_thread(_ping, self._places[self.base], name, data)
 
-    def _ping(self, key: str, data: bytes) -> None:
-        self._objects.write(key, data)
-        seen = self._objects.read(key, len(data))
-        self._objects.delete(key)
-        if seen != data:
-            raise Unavailable("the object store gives back other data than were put: check its disk")
+
+def _ping(objects: Objects, key: str, data: bytes) -> None:
+    objects.write(key, data)
+    seen = objects.read(key, len(data))
+    objects.delete(key)
+    if seen != data:
+        raise Unavailable("the object store gives back other data than were put: check its disk")
 
 
 def _take(found: Iterator[tuple[str, Meta]]) -> list[tuple[str, Meta]]:

@@ -1,4 +1,4 @@
-"""Addresses of objects: ``s3://<bucket>/<key>``. Pure.
+"""Addresses of objects: ``<bucket>/<key>``; a bucket is ``s3://name``, ``gs://name`` or ``abfs://container``. Pure.
 
 A key is literal: a space, ``%``, ``+``, ``?``, ``#`` or a letter of any alphabet is a character like any other, and
 nothing is ever percent-decoded here. What is refused could not be kept safely as a file, or would differ between
@@ -6,21 +6,32 @@ clients (``a//b``, ``a/../b``). A key may end in one slash: some clients write s
 """
 
 import re
+from collections.abc import Sequence
 
 from alula.core.errors import Invalid
 
-KEY_BYTES = 1024  # S3's limit
+KEY_BYTES = 1024  # S3's limit, and that of the others
 SEGMENT_BYTES = 250  # a file name holds 255
-_SCHEME = "s3://"
 _UNSAFE = re.compile(r"(?:^|/)(?:\.\.?(?:/|$)|/)|[\x00-\x1f\x7f\ufffe\uffff]")
-_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
+_S3 = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_NAMES = {  # what the SDK takes, and what its provider does
+    "s3": (_S3, "3 to 63 lower-case letters, digits, dots and hyphens"),
+    "gs": (re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"), "3 to 63 lower-case letters, digits and ._-"),
+    "abfs": (re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"), "3 to 63 lower-case letters, digits and hyphens"),
+}
 
 
 def check_bucket(bucket: str) -> str:
-    """The bucket's name, if S3 would take it (3 to 63 of ``a-z0-9.-``), else `Invalid`."""
-    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
-        raise Invalid(f"bucket {bucket!r}: use 3 to 63 lower-case letters, digits, dots and hyphens")
-    return bucket
+    """The URI of a bucket, if its provider would take the name, else `Invalid`. A bare name is one of S3."""
+    scheme, found, name = bucket.partition("://")
+    if not found:
+        scheme, name = "s3", bucket
+    if scheme not in _NAMES:
+        raise Invalid(f"bucket {_short(bucket)}: say s3://NAME, gs://NAME or abfs://CONTAINER")
+    pattern, words = _NAMES[scheme]
+    if not pattern.fullmatch(name) or ".." in name:
+        raise Invalid(f"bucket {name!r}: use {words}")
+    return f"{scheme}://{name}"
 
 
 def check_key(key: str) -> str:
@@ -38,25 +49,28 @@ def check_key(key: str) -> str:
     return key
 
 
-def parse(uri: str, bucket: str) -> str:
-    """The key of an object in ``bucket``. `Invalid` for another scheme, another bucket or a bad key."""
-    return check_key(parse_prefix(uri, bucket))
+def parse(uri: str, buckets: Sequence[str]) -> tuple[str, str]:
+    """The bucket and the key of an object in one of these. `Invalid` for any other bucket or a bad key."""
+    bucket, key = parse_prefix(uri, buckets)
+    return bucket, check_key(key)
 
 
-def parse_prefix(uri: str, bucket: str) -> str:
-    """What the keys of a listing start with: any text, also none. `Invalid` for another scheme or bucket."""
-    named, _, key = uri.removeprefix(_SCHEME).partition("/")
-    if not uri.startswith(_SCHEME) or named != bucket:
-        raise Invalid(f"URI {_short(uri)} is not in the object store of this server: it must start with s3://{bucket}/")
-    return key
+def parse_prefix(uri: str, buckets: Sequence[str]) -> tuple[str, str]:
+    """A bucket, and what the keys of a listing start with: any text, also none. `Invalid` for any other bucket."""
+    for bucket in buckets:
+        if uri.startswith(bucket) and uri[len(bucket) : len(bucket) + 1] in ("/", ""):
+            return bucket, uri[len(bucket) + 1 :]
+    allowed = " or ".join(f"{bucket}/" for bucket in buckets)
+    raise Invalid(f"URI {_short(uri)} is not in the object store of this server: it must start with {allowed}")
 
 
 def join(base: str, *names: str) -> str:
     """``base`` and names below it, as a URI; a name may hold slashes. `Invalid` if the result is no object's URI."""
     uri = "/".join((base.removesuffix("/"), *names))
-    if not uri.startswith(_SCHEME):
-        raise Invalid(f"URI {_short(uri)} must start with s3://")
-    check_key(uri.removeprefix(_SCHEME).partition("/")[2])
+    scheme, found, rest = uri.partition("://")
+    if not found or scheme not in _NAMES:
+        raise Invalid(f"URI {_short(uri)} must start with s3://, gs:// or abfs://")
+    check_key(rest.partition("/")[2])
     return uri
 
 

@@ -13,7 +13,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from alula.manager.plugins.base import Plugin
+    from alula.base.settings import Objects
+    from alula.manager.plugins.base import Plugin, Store
     from alula.manager.settings import Manager
 
 
@@ -51,7 +52,7 @@ def manager(config: Path | None, verbose: bool, **flags: Any) -> None:
         settings = read(config) if config else Manager()
         settings = replace(settings, **{key: value for key, value in flags.items() if value is not None})
         check(settings)
-        plugins = load(own(), installed(), settings.override)
+        plugins = load(own(settings), installed(), settings.override)
         for problem in plugins.problems:
             click.echo(f"Warning: {problem}", err=True)
         click.echo(f"task types: {', '.join(sorted(plugins.by_type))}")
@@ -67,10 +68,22 @@ def manager(config: Path | None, verbose: bool, **flags: Any) -> None:
 async def _run(settings: "Manager", plugins: "Mapping[str, Plugin]") -> None:
     from alula.manager.program import serve
 
+    store = _store(settings.objects) if settings.objects.remote else None
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, plugins, stop, click.echo)
+    await serve(settings, plugins, store, stop, click.echo)
+
+
+def _store(told: "Objects") -> "Store":
+    from alula.blobs.account import Account, store
+    from alula.blobs.cloud import Cloud
+    from alula.blobs.store import Blobs
+    from alula.blobs.uri import check_bucket
+
+    account = Account(told.endpoint, told.region, told.account, str(told.key_id), str(told.secret))
+    others = {bucket: Cloud(store(bucket, account)) for bucket in map(check_bucket, told.buckets)}
+    return Blobs(Cloud(store(check_bucket(told.uri), account)), told.uri, others)
 
 
 def _loop_factory() -> Any:

@@ -1,7 +1,8 @@
 """Actions: enqueue, abort, look, watch."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from flyteidl2.workflow.run_service_pb2 import WatchActionsResponse
 
@@ -15,12 +16,14 @@ from alula.core.errors import DomainError, Invalid, NotFound
 from alula.core.history import attempts
 from alula.core.ids import ROOT, ActionId, RunId
 from alula.core.pages import Page
+from alula.core.phase import UNSUCCESSFUL
 from alula.core.view import Sieve
 from alula.storage import actions as store
 from alula.storage import runs, specs
-from alula.storage.changes import Changes, of_action, of_children
+from alula.storage.changes import Changes, Watch, of_action, of_children
 from alula.storage.database import Database, Tx
 
+_SOON = 0.05  # seconds; how long a parent does not hear of a child that goes on
 _BATCH = 500  # rows a watch reads at a time: what a slow reader costs in memory
 
 
@@ -131,23 +134,25 @@ class Actions:
 
         Left out are failures under an earlier attempt of the parent: it is to try those again, not to fail by them.
         """
-        row = await self.get(parent)
-        seq = -1
-        with self._changes.watch(of_children(row.run_key, parent.name)) as changed:
+        now = await self.get(parent)
+        run, seq = now.run_key, -1
+        with self._changes.watch(of_children(run, parent.name)) as changed:
             told = False
             while True:
                 children = await self._database.read(
-                    lambda tx, after=seq: store.children_after(tx, row.run_key, parent.name, after, _BATCH)  # type: ignore[misc]
+                    lambda tx, after=seq: store.children_after(tx, run, parent.name, after, _BATCH)  # type: ignore[misc]
                 )
                 if children:
                     seq = children[-1].seq
-                    now = await self.get(parent)
+                    if any(child.phase in UNSUCCESSFUL for child in children):
+                        now = await self.get(parent)
                     yield [child for child in children if not outdated(child, now)]
-                elif told:
-                    await changed.next()
-                else:
+                if len(children) == _BATCH:
+                    continue
+                if not told:
                     told = True
                     yield None
+                await _ends(changed)
 
     async def _accept(self, tx: Tx, asked: Sequence[Asked]) -> list[DomainError | None]:
         return await accept(tx, asked, self._clock())
@@ -162,6 +167,15 @@ class Actions:
         async with aclosing(self._trees.watch(root.run_key, org, sieve)) as messages:
             async for message in messages:
                 yield message
+
+
+async def _ends(changed: Watch) -> None:
+    """Return once one of them has ended; soon after any other change. What ends at once is told of once."""
+    with suppress(TimeoutError):
+        changes = await changed.next()
+        async with asyncio.timeout(_SOON):
+            while changes is not None and not any(change.phase.terminal for change in changes):
+                changes = await changed.next()
 
 
 async def _require(tx: Tx, action: ActionId) -> Action:

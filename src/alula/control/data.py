@@ -2,11 +2,12 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
 from alula.base.clock import Clock
+from alula.blobs.signing import needed
 from alula.blobs.store import Blobs
 from alula.blobs.uri import join
 from alula.control.actions import Actions
@@ -23,7 +24,7 @@ from alula.wire.actions import written_error
 MAX_EXPIRY = timedelta(hours=1)
 
 
-Sign = Callable[[str, str, timedelta, dict[str, str]], str]  # method, uri, expires, headers -> url
+Sign = Callable[[str, str, timedelta, dict[str, str]], Awaitable[str]]  # method, uri, expires, headers -> url
 
 
 class Data:
@@ -52,17 +53,19 @@ class Data:
         if asked.root and asked.filename and not _grows(asked):
             await self._check_overwrite(uri, asked.md5)
         headers = {"Content-MD5": base64.b64encode(asked.md5).decode()} if asked.md5 else {}
-        return self._signed("PUT", uri, asked.expires, headers, sign)
+        return await self._signed("PUT", uri, asked.expires, headers | needed(uri), sign)
 
     async def _check_overwrite(self, uri: str, md5: bytes) -> None:
         there = await self._blobs.head(uri)
-        if there is not None and there.etag.strip('"') != md5.hex():
+        if there is None or there.etag == md5.hex():
+            return
+        if await self._blobs.md5(uri) != md5.hex():
             raise AlreadyExists(f"{uri} exists with another content: choose another filename_root")
 
-    def _signed(self, method: str, uri: str, expires: timedelta, headers: dict[str, str], sign: Sign) -> Signed:
+    async def _signed(self, method: str, uri: str, expires: timedelta, headers: dict[str, str], sign: Sign) -> Signed:
         if not timedelta(0) < expires <= MAX_EXPIRY:
             raise Invalid(f"expires_in: must be more than 0 and at most {MAX_EXPIRY}")
-        return Signed(sign(method, uri, expires, headers), uri, self._clock() + expires, headers)
+        return Signed(await sign(method, uri, expires, headers), uri, self._clock() + expires, headers)
 
     async def put_inputs(self, project: str, domain: str, inputs: bytes, spec: bytes, base_dir: str) -> tuple[str, str]:
         """Store a run's inputs under their content; the folder's URI, and a hash that leaves out ignored variables.
@@ -115,7 +118,7 @@ class Data:
         uri = f"{row.base_uri}/{row.id.name}/{attempt}/report.html"
         if await self._blobs.head(uri) is None:
             raise NotFound(f"attempt {attempt} of {action} has written no report")
-        return self._signed("GET", uri, expires, {}, sign)
+        return await self._signed("GET", uri, expires, {}, sign)
 
     async def code(self, spec: bytes, expires: timedelta, sign: Sign) -> Signed:
         """Permission to read the code bundle of a spec.
@@ -126,7 +129,7 @@ class Data:
         uri = wire_tasks.spec(spec).task_template.metadata.code_bundle_uri
         if not uri or await self._blobs.head(uri) is None:
             raise NotFound("there is no code bundle")
-        return self._signed("GET", uri, expires, {}, sign)
+        return await self._signed("GET", uri, expires, {}, sign)
 
     async def action_spec(self, action: ActionId) -> bytes:
         """The spec of a task action.

@@ -113,7 +113,7 @@ class Runs:
         asked = complete(launched, settings)  # the digest is of what was asked, not of what it came to
         run = RunId(asked.project, asked.domain, name)
         base = join(asked.base_dir or self._blobs.join("runs"), run.project, run.domain, run.name)
-        parse(base, self._blobs.bucket)
+        parse(base, self._blobs.buckets)
         input_uri = await self._input_uri(asked, spec, get)
         now = self._clock()
         row = Run(

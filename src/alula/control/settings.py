@@ -1,5 +1,6 @@
 """Settings that are inherited from all domains to a domain to a project, and are applied to every new run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,12 +23,12 @@ from alula.wire.defaults import complete
 
 @dataclass(frozen=True, slots=True)
 class ScopedSettings:
-    """The verbs of settings. ``bucket`` is where this server can keep the data of runs."""
+    """The verbs of settings. ``buckets`` are where this server can keep the data of runs."""
 
     database: Database
     clock: Clock
     projects: Projects
-    bucket: str
+    buckets: Sequence[str]
 
     async def levels(self, scope: Scope) -> list[Record]:
         """What a scope and those it inherits from say, broadest first; where nothing was said the version is 0.
@@ -98,7 +99,7 @@ class ScopedSettings:
 
     def _check_base(self, path: str, base: str) -> None:
         try:
-            parse(join(base, "project"), self.bucket)
+            parse(join(base, "project"), self.buckets)
         except Invalid as error:
             raise Invalid(f"{path}: {error}") from None
 

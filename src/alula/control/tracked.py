@@ -51,7 +51,7 @@ class Tracked:
         run = RunId(asked.project, asked.domain, asked.name or _invented_name(asked, digest, random))
         naming.check_run_name(run.name)
         if asked.input_uri:
-            parse(asked.input_uri, self._blobs.bucket)
+            parse(asked.input_uri, self._blobs.buckets)
         await self._settings.values(asked.project, asked.domain)
         began = asked.starts_at or self._clock()
         row = Run(
@@ -144,7 +144,7 @@ class Tracked:
         if told.action.run != run.id:
             raise Invalid(f"event.id.run: {told.action.run} is not the run of this request, {run.id}")
         if told.event.output_uri:
-            parse(told.event.output_uri, self._blobs.bucket)
+            parse(told.event.output_uri, self._blobs.buckets)
         now = self._clock()
         action = await store.get(tx, run.key, told.action.name)
         if action is not None and await store.told(tx, run.key, [store.telling(told.event)]):

@@ -1,7 +1,7 @@
 """Attempts are a fold over an action's events."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from alula.core.action import Attempt, CacheStatus, Event, Link, Note, Transition
 from alula.core.phase import follows
@@ -64,7 +64,11 @@ def _forward(events: Sequence[Event]) -> Iterable[Event]:
 
 
 def _transitions(events: Sequence[Event]) -> tuple[Transition, ...]:
-    """First entry into each phase; each closes the one before, and a terminal one is closed as it opens."""
+    """First entry into each phase; each closes the one before, and a terminal one is closed as it opens.
+
+    None begins before the one before it: clusters tell whole seconds.
+    """
     entered = [next(group) for _, group in groupby(events, key=lambda e: e.phase)]
-    closings = [e.at for e in entered[1:]] + [entered[-1].at if entered[-1].phase.terminal else None]
-    return tuple(Transition(e.phase, e.at, end) for e, end in zip(entered, closings, strict=True))
+    begun = list(accumulate((e.at for e in entered), max))
+    closings = [*begun[1:], begun[-1] if entered[-1].phase.terminal else None]
+    return tuple(Transition(e.phase, at, end) for e, at, end in zip(entered, begun, closings, strict=True))

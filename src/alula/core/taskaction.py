@@ -15,6 +15,7 @@ ATTEMPT = "flyte.org/attempt-name"  # on each of them: the name of its TaskActio
 SHARD = "flyte.org/shard"  # on TaskActions: which Manager looks after it
 SHARDS = 64
 OWNER = "flyte.org/control-plane"  # on TaskActions and Secrets: whose they are, where several servers use a namespace
+FINALIZER = "flyte.org/plugin-finalizer"  # on TaskActions whose job is not in the cluster, while it may be there
 RUN_KEY = "flyte.org/run-key"  # on both: what their server knows the run by
 
 
@@ -24,8 +25,10 @@ class Request:
 
     ``name`` is the resource's, and the attempt's for ever. ``template`` is a serialized `core.TaskTemplate` in which
     nothing is left to be filled in (no ``{{.inputs}}``); ``template_uri`` is where it is if it is too large for a
-    resource. ``env`` is all of its environment but ``secret_env``, which names variables kept in a Secret (``secret``)
-    together with ``secret_files`` (key in the Secret -> path below the secrets' folder). ``owner`` and ``run_key`` are
+    resource, and ``template_digest`` its SHA-256 in hexadecimal digits. ``env`` is all of its environment but
+    ``secret_env``, which names variables kept in a Secret (``secret``)
+    together with ``secret_files`` (key in the Secret -> path below the secrets' folder). ``secret_refs`` are variables
+    that are in Secrets which are there anyway, under their names (variable -> Secret). ``owner`` and ``run_key`` are
     for the server that asks for it.
     """
 
@@ -38,6 +41,7 @@ class Request:
     task_type: str
     template: bytes = field(default=b"", repr=False)
     template_uri: str = ""
+    template_digest: str = ""
     parent: str = ""
     short_name: str = ""
     group: str = ""
@@ -46,6 +50,7 @@ class Request:
     secret: str = ""
     secret_env: Sequence[str] = ()
     secret_files: Mapping[str, str] = field(default_factory=dict)
+    secret_refs: Mapping[str, str] = field(default_factory=dict)
     input_uri: str = ""
     output_uri: str = ""  # the prefix of this attempt alone
     run_base: str = ""
@@ -101,12 +106,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container of an attempt's pod, to find its log by."""
+    """A container of an attempt's pod, to find its log by. ``restarts``: how often it was started again."""
 
     name: str
     init: bool = False
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,10 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is observed of an attempt: a TaskAction's status. ``notes``: what its cluster has told of it so far."""
+    """What is observed of an attempt: a TaskAction's status. ``notes``: what its cluster has told of it so far.
+
+    ``handle``: what its plugin finds it by, if it is a job elsewhere.
+    """
 
     stage: Stage = Stage.QUEUED
     reason: str = ""  # one line for people: "0/3 nodes are available: ..."
@@ -132,3 +141,4 @@ class State:
     pods: Sequence[Pod] = ()
     links: Sequence[Link] = ()
     notes: Sequence[str] = ()
+    handle: bytes = field(default=b"", repr=False)

@@ -1,5 +1,6 @@
 """A TaskAction's status, both ways. Equal states make equal statuses: one write per real change is enough."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,8 @@ _MESSAGE = 32000  # bytes of a condition's message; the schema refuses more than
 _NOTE = 1000  # bytes
 _NOTES, _HISTORY, _PODS, _LINKS = 50, 50, 100, 50  # the last ones are kept
 _CONTAINERS = 20  # of a pod; the first ones are kept
+HANDLE = 100_000  # bytes of what a plugin finds a job by; with its spec it has to fit etcd
+_FORM = 1  # of what a plugin keeps: bytes of its own
 _URI = 2000  # bytes; a longer one is left out
 
 # The reasons of upstream's conditions (executor/api/v1/taskaction_types.go) have no word for a lack of room.
@@ -45,6 +48,8 @@ def status(old: Mapping[str, Any], state: State, attempt: int, now: datetime) ->
             "message": message,
         }
         told["recoverable"] = state.cause.recoverable
+    if state.handle:
+        told |= {"pluginState": b64encode(state.handle).decode(), "pluginStateVersion": _FORM}
     seen = {
         "startedAt": state.started_at and _stamp(state.started_at),
         "endedAt": state.ended_at and _stamp(state.ended_at),
@@ -74,6 +79,7 @@ def read_state(found: Mapping[str, Any]) -> State | None:
         pods=tuple(_read_pod(pod) for pod in found.get("pods", ())),
         links=tuple(Link(link["name"], link["uri"]) for link in found.get("links", ())),
         notes=tuple(found.get("notes", ())),
+        handle=b64decode(found["pluginState"]) if found.get("pluginStateVersion") == _FORM else b"",
     )
 
 
@@ -106,13 +112,21 @@ def _pod(pod: Pod) -> dict[str, Any]:
             told["startedAt"] = _stamp(one.started_at)
         if one.ended_at:
             told["endedAt"] = _stamp(one.ended_at)
+        if one.restarts:
+            told["restarts"] = one.restarts
         containers.append(told)
     return {"name": pod.name, "namespace": pod.namespace, "primary": pod.primary, "containers": containers}
 
 
 def _read_pod(found: Mapping[str, Any]) -> Pod:
     containers = tuple(
-        Container(one["name"], one.get("init", False), _time(one.get("startedAt")), _time(one.get("endedAt")))
+        Container(
+            one["name"],
+            one.get("init", False),
+            _time(one.get("startedAt")),
+            _time(one.get("endedAt")),
+            one.get("restarts", 0),
+        )
         for one in found.get("containers", ())
     )
     return Pod(found["name"], found["namespace"], containers, found.get("primary", ""))

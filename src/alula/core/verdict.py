@@ -13,7 +13,7 @@ _SIGKILL = 9
 _KILLED = 3  # something kills it from outside, and may do so again: upstream's budget
 _LOST = 20  # mostly this server was restarted: its users' work is not to fail by that
 _INCOMPLETE = 1
-_TAKEN = ("Interrupted", "ResourceDeletedExternally")  # its machine, or what it was, was taken away
+_INTERRUPTED, _DELETED = "Interrupted", "ResourceDeletedExternally"
 _UNREACHED = "error sending request"  # as the SDK's clients say it, of the object store and of the services
 
 
@@ -90,7 +90,9 @@ def _told(seen: Observation) -> Verdict | None:
     failure = Failure(cause.code, _explain(cause.message, seen), blame, recoverable=cause.recoverable)
     if not cause.system or not cause.recoverable:
         return Verdict(failure)
-    return Verdict(failure, _LOST if cause.code in _TAKEN else _KILLED)
+    # Its machine, or what it was, was taken away; or it was its program alone that a signal ended.
+    taken = cause.code == _DELETED or (cause.code == _INTERRUPTED and seen.exit_code is None)
+    return Verdict(failure, _LOST if taken else _KILLED)
 
 
 def _unreached(seen: Observation, written: Written) -> bool:
@@ -100,7 +102,7 @@ def _unreached(seen: Observation, written: Written) -> bool:
 
 
 def _interrupted(what: str, seen: Observation, forgiven: int = _KILLED) -> Verdict:
-    return Verdict(Failure("Interrupted", _explain(what, seen), Blame.SYSTEM), forgiven)
+    return Verdict(Failure(_INTERRUPTED, _explain(what, seen), Blame.SYSTEM), forgiven)
 
 
 def _caused(error: Failure, seen: Observation) -> Failure:

@@ -114,7 +114,7 @@ class Kube:
         found: list[Object] = []
         token, restarted = "", False
         while True:
-            asked = _given({"limit": _PAGE, "labelSelector": which.labels, "continue": token})
+            asked = _given({"limit": _PAGE, **_selectors(which), "continue": token})
             try:
                 page = await self._ask("list", which.kind, _path(which.kind, which.namespace), asked)
             except Gone:
@@ -187,7 +187,7 @@ class Kube:
         Raises:
             Gone: the version is too old: list again.
         """
-        asked = _given({"labelSelector": which.labels, "resourceVersion": version})
+        asked = _given({**_selectors(which), "resourceVersion": version})
         asked |= {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH)}
         async with self._open("watch", which.kind, _path(which.kind, which.namespace), asked) as response:
             async for line in _lines(response):
@@ -297,6 +297,10 @@ def _namespace(value: Object) -> str:
 
 def _stamped(kind: Kind, value: Object) -> Object:
     return {"apiVersion": kind.api_version, "kind": kind.kind, **value}
+
+
+def _selectors(which: Selection) -> dict[str, str]:
+    return {"labelSelector": which.labels, "fieldSelector": which.fields}
 
 
 def _given(asked: Mapping[str, object]) -> dict[str, str]:

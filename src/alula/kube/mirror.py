@@ -21,7 +21,7 @@ class Mirror:
     """Objects by name and by what ``indexes`` make of them. Run `run` beside those who look.
 
     ``slim`` makes of an object what is kept of it: at least its namespace, name, uid and version. ``dice`` gives
-    numbers from 0 to 1.
+    numbers from 0 to 1. ``spare``: who may not see this kind goes on without it, as if it were not installed.
     """
 
     def __init__(
@@ -32,8 +32,10 @@ class Mirror:
         dice: Callable[[], float],
         slim: Callable[[Object], Object] = lambda found: found,
         indexes: Mapping[str, Keys] | None = None,
+        spare: bool = False,
     ) -> None:
         self.which = which
+        self._spare = spare
         self.ready = asyncio.Event()  # everything that was there is here
         self._kube = kube
         self._dice, self._slim = dice, slim
@@ -86,6 +88,9 @@ class Mirror:
                 pause, self._failures = _MISSING, 0
             except KubeError as error:
                 pause = error.after if isinstance(error, Busy) else None
+                if self._spare and error.reason == "Forbidden":
+                    pause = _MISSING
+                    self.ready.set()
                 if self._failures == 0:
                     _log.warning("%s: %s; trying again", self.which.kind.plural, error)
             except Exception:

@@ -41,11 +41,12 @@ class Name(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Objects of a kind: of a namespace, or ("") of all of them; ``labels`` is a selector, "" takes all."""
+    """Objects of a kind: of a namespace, or ("") of all of them; ``labels``, ``fields`` are selectors, "" takes all."""
 
     kind: Kind
     namespace: str = ""
     labels: str = ""
+    fields: str = ""
 
 
 class Happened(StrEnum):

@@ -2,19 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from alula.base.clock import Clock
-from alula.core.taskaction import Cause, Request, Stage, State
-from alula.core.taskstatus import read_state, status
+from alula.core.taskaction import Cause, Stage, State
 from alula.kube.client import Kube
 from alula.kube.objects import Conflict, Kind, KubeError, Name, NotFound, Object, name_of, owner_of
+from alula.manager.jobs import Job, Jobs, Later
 from alula.manager.owned import owned
 from alula.manager.plans import Plan, Plans, built
 from alula.manager.plugins.base import Seen
 from alula.manager.podspec.copilot import GRACE
+from alula.manager.record import Hears, Record, state_of
 from alula.manager.step import (
     Ask,
     Create,
@@ -35,24 +35,12 @@ from alula.manager.world import ACTIONS, World
 _STEPS = 8  # of one turn; more mean that something goes round in circles
 
 
-class Later(Exception):
-    """Nothing more can be done now: look again after a while that grows."""
-
-
 class NotOurs(Exception):
     """Another Manager looks after it."""
 
 
-class Hears(Protocol):
-    """Who hears what statuses say, new or not."""
-
-    def tell(self, action: Object, request: Request, state: State) -> None:
-        """What the status of a TaskAction says."""
-        ...
-
-    def forget(self, uid: str) -> None:
-        """A TaskAction is gone."""
-        ...
+class Far(Exception):
+    """It takes others than the cluster, who may be slow: have it done where nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +66,9 @@ class _Memory:
     tried: Tried = Tried.NOTHING
     seen: State | None = None
     since: datetime | None = None
-    stage: Stage | None = None
+    far: bool = False
+    job: Job = field(default_factory=Job)
+    plan: Plan | None = None  # of a stray job
 
 
 @dataclass(slots=True)
@@ -103,42 +93,64 @@ class Attempts:
     def __init__(self, world: World, plans: Plans, outside: Outside) -> None:
         self._world = world
         self._plans = plans
-        self._kube, self._clock, self._hears = outside.kube, outside.clock, outside.hears
+        self._kube, self._clock = outside.kube, outside.clock
         self._ours, self._may_write = outside.ours, outside.may_write
         self._memories: dict[Name, _Memory] = {}
-        self.stages: Counter[Stage] = Counter()  # of the attempts that there are
+        self._record = Record(world, outside.kube, outside.clock, outside.hears)
+        self._jobs = Jobs(world, outside.kube, self._record, outside.clock, outside.may_write)
+
+    @property
+    def stages(self) -> Counter[Stage]:
+        """How far the attempts have come that there are."""
+        return self._record.stages
 
     def let_go(self) -> None:
         """Forget what another Manager looks after now: what is known of it is not true any more."""
         for name in list(self._memories):
             action = self._world.action(name)
-            if action is None or not self._ours(action):
+            if (action is None or not self._ours(action)) and not self._memories[name].job.open:
                 self._forget(name)
 
-    async def turn(self, name: Name) -> datetime | None:
+    async def turn(self, name: Name, *, far: bool = False) -> datetime | None:
         """Bring one attempt in line; when to look again, if nothing changes before.
 
         Raises:
             Later: it could not be brought in line yet.
             NotOurs: it is not to be.
+            Far: it has to be done with ``far``, apart from those who ask the cluster alone.
             KubeError: the cluster did not do it. Nothing is lost: look again.
         """
-        action = self._world.action(name)
+        action, known = self._world.action(name), self._memories.get(name)
+        if not far and (self._plans.are_far(action) if action is not None else known is not None and known.far):
+            raise Far
         if action is None:
+            await self._abandon(name, None)
             await self._clear(name)
             return None
         if not self._ours(action):
+            await self._abandon(name, action)
             self._forget(name)
             raise NotOurs
         memory = self._remembered(name, action["metadata"]["uid"])
-        look = _Look(action, memory, await self._plans.of(action))
-        if look.plan.plugin is not None and not self._world.ready(look.plan.plugin):
+        memory.far = far
+        plan = await self._plans.of(action)
+        if plan.plugin is not None and not self._world.ready(plan.plugin):
             raise Later
         try:
-            return await self._steps(look)
+            if plan.waits and not leaving(action) and not state_of(action).stage.over:
+                await self._jobs.stay_silent(action, plan, memory.job, plan.waits)
+            if plan.plugin is None:
+                return await self._elsewhere(action, plan, memory)
+            return await self._steps(_Look(action, memory, plan))
         except Conflict:
             self._world.put(ACTIONS, await self._kube.get(ACTIONS, name))
             raise
+
+    async def _elsewhere(self, action: Object, plan: Plan, memory: _Memory) -> datetime | None:
+        try:
+            return await self._jobs.turn(action, plan, memory.job)
+        finally:
+            memory.plan = plan if memory.job.stray else None
 
     async def _steps(self, look: _Look) -> datetime | None:
         follows: Step | None = None
@@ -170,16 +182,14 @@ class Attempts:
 
     def _decide(self, look: _Look) -> Step:
         plan, memory, now = look.plan, look.memory, self._clock()
-        state = _state(look.action)
-        self._count(memory, state.stage)
-        if plan.request is not None:
-            self._hears.tell(look.action, plan.request, state)
+        state = self._record.read(look.action, plan)
         found = self._found(look)
-        if found is None and look.made is None and plan.problem is None and not state.stage.over:
+        if found is None and look.made is None and plan.task is not None and not state.stage.over:
             look.made = built(plan)
         seen = self._seen(look, found, now)
         going = leaving(look.action)
-        known = Known(memory.uid, state, going, memory.tried, found, look.asked, memory.since)
+        told = memory.seen.reason if memory.seen is not None else ""
+        known = Known(memory.uid, state, going, memory.tried, found, look.asked, memory.since, told)
         return next_step(known, seen, look.problem, now)
 
     def _found(self, look: _Look) -> Object | None:
@@ -193,23 +203,17 @@ class Attempts:
         plan, memory = look.plan, look.memory
         if plan.plugin is None or plan.task is None or found is None or owner_of(found) != memory.uid:
             return None
-        seen = plan.plugin.observe(plan.task, found, self._world.parts(plan.plugin, look.action), now)
+        parts = self._world.parts(plan.plugin, look.action)
+        seen = self._world.told(plan.plugin.observe(plan.task, found, parts, now), found, parts)
         if seen.state != memory.seen:
             memory.seen, memory.since = seen.state, now
         return seen
 
     async def _write(self, look: _Look, state: State) -> bool:
         """Write the status, if it is not the one there is, and nobody else has written; whether it was written."""
-        action, meta = look.action, look.action["metadata"]
-        old = action.get("status") or {}
-        told = status(old, state, look.plan.attempt, self._clock())
-        if told == old:
-            return False
-        kept = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
-        written = await self._kube.replace(ACTIONS, {"metadata": kept, "status": told}, status=True)
-        self._world.put(ACTIONS, written)
-        look.action = self._world.action(name_of(action)) or written
-        return True
+        written = await self._record.write(look.action, look.plan, state)
+        look.action = written or look.action
+        return written is not None
 
     async def _create(self, look: _Look) -> Step | None:
         """Create the object; what follows at once, if that failed."""
@@ -220,7 +224,7 @@ class Attempts:
         try:
             made = await self._kube.create(plugin.kind, owned(look.made, look.action, look.plan.labels))
         except KubeError as error:
-            memory.tried, step = after_create(_state(look.action), error, self._clock())
+            memory.tried, step = after_create(state_of(look.action), error, self._clock())
             return step
         memory.tried = Tried.CREATED
         self._world.put(plugin.kind, made)
@@ -253,8 +257,8 @@ class Attempts:
         Of an attempt that is over nothing runs any more: that is left to the cluster's garbage collector, and to the
         next look at everything.
         """
-        memory = self._forget(name)
-        if memory is not None and memory.stage is not None and memory.stage.over:
+        stage = self._forget(name)
+        if stage is not None and stage.over:
             return
         left = [(kind, one) for kind, one in self._world.made(name) if not _leaves_in_time(one) and self._ours(one)]
         if not left:
@@ -280,23 +284,16 @@ class Attempts:
             memory = self._memories[name] = _Memory(uid)
         return memory
 
-    def _forget(self, name: Name) -> _Memory | None:
+    async def _abandon(self, name: Name, action: Object | None) -> None:
+        """It is gone, or another Manager's. What was begun here and is told nowhere nobody would end."""
+        memory = self._memories.get(name)
+        if memory is not None and memory.job.stray and memory.plan is not None:
+            await self._jobs.abandon(action, memory.plan, memory.job)
+
+    def _forget(self, name: Name) -> Stage | None:
+        """Forget an attempt; how far it had come, if that is known."""
         memory = self._memories.pop(name, None)
-        if memory is not None:
-            self._hears.forget(memory.uid)
-            if memory.stage is not None:
-                self.stages[memory.stage] -= 1
-        return memory
-
-    def _count(self, memory: _Memory, stage: Stage) -> None:
-        if memory.stage is not None:
-            self.stages[memory.stage] -= 1
-        self.stages[stage] += 1
-        memory.stage = stage
-
-
-def _state(action: Object) -> State:
-    return read_state(action.get("status") or {}) or State()
+        return None if memory is None else self._record.forget(memory.uid)
 
 
 def _grace(found: Object) -> int | None:

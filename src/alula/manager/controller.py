@@ -11,7 +11,8 @@ from alula.base.clock import Clock, Steady
 from alula.core.errors import DomainError
 from alula.kube.objects import Conflict, KubeError, Name
 from alula.kube.queue import Queue
-from alula.manager.attempts import Attempts, Later, NotOurs
+from alula.manager.attempts import Attempts, Far, NotOurs
+from alula.manager.jobs import Later
 from alula.manager.world import World
 
 _log = logging.getLogger(__name__)
@@ -39,20 +40,22 @@ class Controller:
         self._attempts = attempts
         self._pace = pace
         self._queue: Queue[Name] = Queue(pace.steady, pace.dice)
-        self._turns: dict[Name, asyncio.Future[None]] = {}
+        self._far: Queue[Name] = Queue(pace.steady, pace.dice)  # who is slow there holds up nobody here
+        self._turns: dict[tuple[Name, bool], asyncio.Future[None]] = {}
         self._stopping = False
 
     @property
     def depth(self) -> int:
         """How many attempts wait for their turn."""
-        return len(self._queue)
+        return len(self._queue) + len(self._far)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._world.run(self._queue.add))
             tasks.create_task(self._sweep())
             for _ in range(self._pace.workers):
-                tasks.create_task(self._work())
+                tasks.create_task(self._work(self._queue))
+                tasks.create_task(self._work(self._far))
 
     def look(self, names: Iterable[Name]) -> None:
         """Have TaskActions looked at soon."""
@@ -66,7 +69,7 @@ class Controller:
 
     async def drain(self, which: Callable[[Name], bool] = lambda _: True) -> None:
         """Return once no turn of these is under way. Of those that begin meanwhile nothing is said."""
-        under_way = [turn for name, turn in self._turns.items() if which(name)]
+        under_way = [turn for (name, _), turn in self._turns.items() if which(name)]
         if under_way:
             await asyncio.wait(under_way)
 
@@ -77,38 +80,41 @@ class Controller:
             async with asyncio.timeout(_GRACE):
                 await self.drain()
 
-    async def _work(self) -> None:
+    async def _work(self, queue: Queue[Name]) -> None:
         await self._world.actions.ready.wait()
         while True:
-            name = await self._queue.take()
+            name = await queue.take()
             turn = asyncio.get_running_loop().create_future()
             try:
                 if not self._stopping:
-                    self._turns[name] = turn
-                    await self._turn(name)
+                    self._turns[name, queue is self._far] = turn
+                    await self._turn(name, queue)
             finally:
-                self._turns.pop(name, None)
+                self._turns.pop((name, queue is self._far), None)
                 turn.set_result(None)
-                self._queue.done(name)
+                queue.done(name)
 
-    async def _turn(self, name: Name) -> None:
+    async def _turn(self, name: Name, queue: Queue[Name]) -> None:
         began = perf_counter()
         try:
-            until = await self._attempts.turn(name)
+            until = await self._attempts.turn(name, far=queue is self._far)
+        except Far:
+            queue.succeed(name)
+            self._far.add(name)
         except NotOurs:
-            self._queue.succeed(name)
+            queue.succeed(name)
         except (Later, Conflict):
-            self._queue.fail(name)
+            queue.fail(name)
         except (KubeError, DomainError) as error:
-            pause = self._queue.fail(name)
+            pause = queue.fail(name)
             _log.log(logging.WARNING if pause > _LOUD else logging.DEBUG, "%s: %s; trying again", name.name, error)
         except Exception:
             _log.exception("%s: a step failed; trying again", name.name)
-            self._queue.fail(name)
+            queue.fail(name)
         else:
-            self._queue.succeed(name)
+            queue.succeed(name)
             if until is not None:
-                self._queue.later(name, max(0.0, (until - self._pace.clock()).total_seconds()))
+                queue.later(name, max(0.0, (until - self._pace.clock()).total_seconds()))
         self._pace.took(perf_counter() - began)
 
     async def _sweep(self) -> None:

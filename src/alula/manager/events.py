@@ -147,11 +147,14 @@ class Events:
         """Send a batch once; why it was not taken."""
         for event in batch:
             self._stamp(event)
+        refused = None
         try:
             await self._client.record(events_proxy_service_pb2.RecordRequest(events=batch), timeout_ms=_TIMEOUT)
         except ConnectError as error:
-            return error
-        return None
+            refused = error
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError from refused  # of which the client may make an error, or nothing
+        return refused
 
     async def _bad(self, batch: Sequence[Event]) -> list[Event]:
         """A batch is refused as a whole. Send its parts: those events that are not taken by themselves either."""

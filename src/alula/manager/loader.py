@@ -1,28 +1,37 @@
 """Which plugins there are: our own, and those of other packages (the entry point group ``alula.plugins``).
 
 A package says, for example: ``[project.entry-points."alula.plugins"] weather = "weather.plugin:WeatherPlugin"``. The
-entry point is a plugin (see `plugins/base.py`), or is called without arguments to make one.
+entry point is a plugin (see `plugins/base.py`), or is called without arguments to make one. Those for jobs elsewhere
+are in the group ``alula.remotes``; they are called with `Offers` to make a `Remote`.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from alula.kube.objects import Kind
-from alula.manager.plugins.base import Plugin
+from alula.manager.plugins.base import Offers, Plugin, Remote
 from alula.manager.plugins.clustered import ClusteredPlugin
+from alula.manager.plugins.connector import ConnectorPlugin
 from alula.manager.plugins.dask import DaskPlugin
+from alula.manager.plugins.echo import EchoPlugin
 from alula.manager.plugins.mpi import MPIPlugin
 from alula.manager.plugins.pod import PodPlugin
 from alula.manager.plugins.pytorch import PyTorchPlugin
 from alula.manager.plugins.ray import RayPlugin
+from alula.manager.plugins.sleep import SleepPlugin
 from alula.manager.plugins.spark import SparkPlugin
 from alula.manager.plugins.tensorflow import TensorFlowPlugin
+from alula.manager.remote.calls import Endpoint, Wire
+from alula.manager.remote.directory import Directory
+from alula.manager.settings import Connector, Manager
 
 _log = logging.getLogger(__name__)
-_GROUP = "alula.plugins"
+_GROUP, _REMOTES = "alula.plugins", "alula.remotes"
+_USUAL = Manager()
+_PROMISED = ("knows", "again", "create", "get", "delete")  # of a `Remote`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +42,14 @@ class Plugins:
     problems: tuple[str, ...] = ()
 
 
-def own() -> list[Plugin]:
+def own(settings: Manager = _USUAL) -> list[Plugin]:
     """Those of alula itself."""
+    spark = settings.spark
     return [
         PodPlugin(),
-        RayPlugin(),
-        SparkPlugin(),
-        DaskPlugin(),
+        RayPlugin(settings.ray.dashboard, settings.ray.linger),
+        SparkPlugin(spark.history, spark.conf, spark.service_account),
+        DaskPlugin(settings.dask.dashboard),
         PyTorchPlugin(),
         MPIPlugin(),
         TensorFlowPlugin(),
@@ -47,9 +57,47 @@ def own() -> list[Plugin]:
     ]
 
 
-def installed() -> list[EntryPoint]:
+def installed(*, remotes: bool = False) -> list[EntryPoint]:
     """The entry points of other packages, in the order of their names."""
-    return sorted(entry_points(group=_GROUP), key=lambda one: one.name)
+    return sorted(entry_points(group=_REMOTES if remotes else _GROUP), key=lambda one: one.name)
+
+
+def remotes(settings: Manager, offers: Offers, others: Iterable[EntryPoint] = ()) -> Iterator[Remote | str]:
+    """All plugins for jobs elsewhere, in the order in which they are asked, and what cannot be used, in words.
+
+    Connectors come last: they say themselves what they are for, and could say anything.
+    """
+    yield SleepPlugin(offers.store)
+    yield EchoPlugin(offers.store)
+    if settings.batch is not None:
+        try:
+            from alula.manager.plugins.batch import BatchPlugin, client
+        except ImportError as error:
+            yield f"manager.batch needs another package ({error}): install alula[batch]"
+        else:
+            yield BatchPlugin(client(settings.batch), settings.batch)
+    for entry in others:
+        try:
+            yield _remote(entry.load()(offers))
+        except Exception as error:
+            yield f"the plugin {entry.name} ({entry.value}) cannot be used: {type(error).__name__}: {error}"
+            _log.debug("the plugin %s", entry.name, exc_info=True)
+    if settings.connectors:
+        wire = Wire(offers.steady)
+        endpoints = [_endpoint(one) for one in settings.connectors.values()]
+        yield ConnectorPlugin(wire, Directory(wire, endpoints, offers.steady), offers)
+
+
+def _endpoint(told: Connector) -> Endpoint:
+    return Endpoint(told.url.rstrip("/"), told.project, told.domain, told.timeout, told.idempotent)
+
+
+def _remote(made: Any) -> Remote:
+    for name in _PROMISED:
+        if not callable(getattr(made, name, None)):
+            raise TypeError(f"it has no method {name}")
+    found: Remote = made
+    return found
 
 
 def load(own: Iterable[Plugin], others: Iterable[EntryPoint], override: Collection[str] = ()) -> Plugins:

@@ -11,19 +11,23 @@ from contextlib import suppress
 from flyteidl2.workflow.events_proxy_service_connect import EventsProxyServiceClient
 
 from alula.base.clock import steady_clock, system_clock
-from alula.core.errors import Invalid, Unavailable
+from alula.core.errors import Unavailable
 from alula.core.taskaction import SHARD, Request, Stage, State
 from alula.kube.client import Kube
 from alula.kube.leader import Candidate
 from alula.kube.objects import KubeError, Name, Object, labels_of
 from alula.kube.shares import Shares
-from alula.manager.attempts import Attempts, Hears, Outside
+from alula.manager.attempts import Attempts, Outside
 from alula.manager.controller import Controller, Pace
 from alula.manager.door import door
 from alula.manager.events import Events, Rhythm
+from alula.manager.loader import installed, remotes
 from alula.manager.metrics import Metrics
-from alula.manager.plans import Plans
-from alula.manager.plugins.base import Plugin
+from alula.manager.plans import Choice, Plans
+from alula.manager.plugins.base import Offers, Plugin, Remote, Store
+from alula.manager.record import Hears
+from alula.manager.remote.secret import Secrets
+from alula.manager.remote.templates import Fetched, NoStore
 from alula.manager.settings import Manager, replica
 from alula.manager.world import World
 from alula.rpc.app import App
@@ -38,8 +42,12 @@ _dice = random.SystemRandom().random
 Say = Callable[[str], None]
 
 
-async def serve(settings: Manager, plugins: Mapping[str, Plugin], stop: asyncio.Event, say: Say) -> None:
+async def serve(
+    settings: Manager, plugins: Mapping[str, Plugin], store: Store | None, stop: asyncio.Event, say: Say
+) -> None:
     """Work until ``stop``; then let the steps under way end, and let others have the work at once.
+
+    ``store`` is the object store of the control plane, if this Manager is told of it.
 
     Raises:
         Unavailable: no cluster is configured or answers, or an address cannot be listened on.
@@ -55,13 +63,20 @@ async def serve(settings: Manager, plugins: Mapping[str, Plugin], stop: asyncio.
             say(f"the cluster answers: Kubernetes {await kube.version()}")
         except KubeError as error:
             raise Unavailable(str(error)) from error
-        await Program(settings, plugins, kube, metrics).run(stop, say, listener)
+        await Program(settings, plugins, kube, metrics, store).run(stop, say, listener)
 
 
 class Program:
     """A Manager of one cluster."""
 
-    def __init__(self, settings: Manager, plugins: Mapping[str, Plugin], kube: Kube, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Manager,
+        plugins: Mapping[str, Plugin],
+        kube: Kube,
+        metrics: Metrics,
+        store: Store | None = None,
+    ) -> None:
         self._settings = settings
         self._kube = kube
         self.metrics = metrics
@@ -70,7 +85,9 @@ class Program:
         self.events = _events(settings)
         distinct = list({id(plugin): plugin for plugin in plugins.values()}.values())
         self.world = World(kube, self.namespace, distinct, _dice)
-        plans = Plans(plugins, settings.pods, self.world.templates, _nowhere)
+        offers = Offers(store or NoStore(), Secrets(kube), steady_clock)
+        choice = Choice(plugins, _remotes(settings, offers))
+        plans = Plans(choice, settings.pods, self.world.templates, Fetched(offers.store))
         hears: Hears = self.events or _Nobody()
         outside = Outside(kube, system_clock, hears, self._is_ours, self._may_write)
         self.attempts = Attempts(self.world, plans, outside)
@@ -175,8 +192,14 @@ def _events(settings: Manager) -> Events | None:
     return Events(client, settings.cluster, Rhythm(system_clock, steady_clock, _dice))
 
 
-async def _nowhere(uri: str) -> bytes:
-    raise Invalid(f"its template is at {uri}, and this Manager has no access to an object store")
+def _remotes(settings: Manager, offers: Offers) -> list[Remote]:
+    found: list[Remote] = []
+    for one in remotes(settings, offers, installed(remotes=True)):
+        if isinstance(one, str):
+            _log.warning("%s", one)
+        else:
+            found.append(one)
+    return found
 
 
 def _listener(address: str) -> socket.socket | None:

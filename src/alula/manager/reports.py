@@ -33,7 +33,7 @@ def report(request: Request, state: State, before: State | None, at: datetime) -
     event = run_definition_pb2.ActionEvent(
         id=identifier_pb2.ActionIdentifier(run=run, name=request.action),
         attempt=request.attempt,
-        phase=_PHASES[state.stage],
+        phase=_phase(state),
         version=version(state),
         updated_time=_time(_since(state, at)),
         log_info=[execution_pb2.TaskLog(name=link.name, uri=link.uri, ready=True) for link in state.links],
@@ -55,6 +55,12 @@ def report(request: Request, state: State, before: State | None, at: datetime) -
     return event
 
 
+def _phase(state: State) -> phase_pb2.ActionPhase:
+    """What is launched, and has no pod yet, may still have to wait for room: it has not begun to start."""
+    waits = state.stage is Stage.INITIALIZING and not (state.pods or state.handle)
+    return phase_pb2.ACTION_PHASE_QUEUED if waits else _PHASES[state.stage]
+
+
 def version(state: State) -> int:
     """A number within a phase that grows as more is known, and differs where statuses do."""
     containers = [container for pod in state.pods for container in pod.containers]
@@ -70,10 +76,15 @@ def _since(state: State, at: datetime) -> datetime:
 
 
 def _notes(state: State, before: State | None) -> Iterator[str]:
-    """What is new in what the cluster has told, and its reason for how it is."""
+    """What is new in what the cluster has told, and its reason for how it is: why it failed is its error."""
     told = before.notes if before is not None else ()
     yield from (note for note in state.notes if note not in told)
-    if state.reason and (before is None or before.reason != state.reason) and state.reason not in state.notes:
+    if (
+        state.reason
+        and not state.stage.over
+        and (before is None or before.reason != state.reason)
+        and state.reason not in state.notes
+    ):
         yield state.reason
 
 

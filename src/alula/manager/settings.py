@@ -3,15 +3,77 @@
 import json
 import socket
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from annotated_types import Interval, MinLen
+from annotated_types import Ge, Gt, Interval, MinLen
 
+from alula.base.settings import Objects
 from alula.core.errors import Invalid
 from alula.manager.podspec.settings import PodSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connector:
+    """A server of connectors: gRPC, over HTTP/2. It says itself which types of tasks it carries out."""
+
+    url: Annotated[str, MinLen(1), "Where it is: http://HOST:PORT, or https:// with a certificate that systems trust."]
+    project: Annotated[str, "The only project that it is for; empty: all."] = ""
+    domain: Annotated[str, "The only domain that it is for; empty: all."] = ""
+    timeout: Annotated[float, Gt(0), "Seconds for one call."] = 10.0
+    idempotent: Annotated[
+        bool,
+        "Whether its connectors, asked to create the job of an attempt again, find the one that is there. Then no job "
+        "is lost when a Manager dies while it creates one.",
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ray:
+    """Tasks of type ray."""
+
+    dashboard: Annotated[
+        str,
+        "The URL of a cluster's dashboard, a template: {{.rayClusterName}}, {{.rayJobID}}, {{.namespace}}; empty: no "
+        "link.",
+    ] = ""
+    linger: Annotated[int, Ge(0), "Seconds that a cluster stays when its job is over, if the task says nothing."] = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spark:
+    """Tasks of type spark."""
+
+    history: Annotated[str, "The URL of a history server; empty: no link."] = ""
+    conf: Annotated[Mapping[str, str], "The configuration of Spark where a task says nothing else."] = field(
+        default_factory=dict
+    )
+    service_account: Annotated[
+        str, MinLen(1), "Of drivers, which create their executors, if neither task nor run name one."
+    ] = "spark"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dask:
+    """Tasks of type dask."""
+
+    dashboard: Annotated[
+        str, "The URL of a scheduler's dashboard, a template: {{.daskSchedulerName}}, {{.namespace}}; empty: no link."
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Tasks of type aws-batch. Credentials are found as the AWS SDK finds them: the pod's identity, or variables."""
+
+    region: Annotated[str, MinLen(1), "The region of the queues."]
+    queue: Annotated[str, "The job queue of tasks that name none."] = ""
+    endpoint: Annotated[str, "The URL of the service; empty: AWS's own."] = ""
+    role: Annotated[str, "The IAM role of the containers of tasks that name none."] = ""
+    execution_role: Annotated[str, "The IAM role that starts containers on Fargate, of tasks that name none."] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +106,12 @@ class Manager:
         "Task types for which plugins of other packages are used though alula has its own.",
     ] = ()
     pods: PodSettings = field(default_factory=PodSettings)
+    objects: Objects = field(default_factory=Objects)  # where large templates are, and the outputs of jobs elsewhere
+    connectors: Mapping[str, Connector] = field(default_factory=dict)
+    ray: Ray = Ray()
+    spark: Spark = Spark()
+    dask: Dask = Dask()
+    batch: Batch | None = None
 
 
 def load(path: Path) -> Manager:
@@ -60,11 +128,12 @@ def load(path: Path) -> Manager:
         raise Invalid(f"{path}: it cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"{path}: it is no TOML: {error}") from None
-    for kind in (Manager, PodSettings):
+    for kind in (Manager, PodSettings, Objects, Connector, Ray, Spark, Dask, Batch):
         kind.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[union-attr]
     try:
         text = json.dumps(raw.get("manager", {}), default=str)
-        settings: Manager = TypeAdapter(Manager).validate_json(text)
+        folder = {"folder": path.absolute().parent}
+        settings: Manager = TypeAdapter(Manager).validate_json(text, context=folder)
     except ValidationError as error:
         told = [_told(one) for one in error.errors(include_input=False, include_url=False)]
         raise Invalid("\n".join(f"{path}: {text}" for text in told)) from None
@@ -77,11 +146,18 @@ def check(settings: Manager) -> None:
     Raises:
         Invalid: it does not.
     """
-    url = urlsplit(settings.control_plane)
-    if settings.control_plane and (url.scheme not in ("http", "https") or not url.hostname):
-        raise Invalid(
-            f"manager.control_plane: {settings.control_plane!r} is no URL: it starts with http:// or https://"
-        )
+    urls = {"control_plane": settings.control_plane, "objects.endpoint": settings.objects.endpoint}
+    urls |= {f"connectors.{name}.url": one.url for name, one in settings.connectors.items()}
+    if settings.batch is not None:
+        urls["batch.endpoint"] = settings.batch.endpoint
+    for key, text in urls.items():
+        url = urlsplit(text)
+        if text and (url.scheme not in ("http", "https") or not url.hostname):
+            raise Invalid(f"manager.{key}: {text!r} is no URL: it starts with http:// or https://")
+    if settings.objects != Objects() and not settings.objects.remote:
+        raise Invalid("manager.objects: a Manager reads no folder: say the endpoint, or the URI of the bucket")
+    if bool(settings.objects.key_id) and not settings.objects.secret:
+        raise Invalid("manager.objects: say key_id and secret, or none")
     host, _, port = settings.listen.rpartition(":")
     if settings.listen and not (host and port.isdecimal() and int(port) < 65536):
         raise Invalid(f"manager.listen: {settings.listen!r} is not HOST:PORT, as 127.0.0.1:10254 or [::]:10254")

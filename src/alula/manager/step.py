@@ -5,23 +5,29 @@ and never takes that back unless the cluster has said that there is none. And on
 create: one that comes later and finds no object calls the attempt lost, and another attempt follows.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from alula.core.taskaction import KIND, Cause, Stage, State
+from alula.core.taskaction import KIND, Cause, Pod, Stage, State
 from alula.kube.objects import Busy, Conflict, Exists, KubeError, NotFound, Object, owner_of
 from alula.manager.plugins.base import Seen
 
 SETTLE = timedelta(seconds=3)  # what changes sooner while nothing runs yet is not worth a write
+_PODS = 100  # that a status tells of
 NOT_FOUND, LOST = "PluginNotFound", "ResourceDeletedExternally"
 
 # What a cluster answers though it has not begun to do what it was asked.
 _REFUSED_FOR_NOW = frozenset({"TooManyRequests", "ServiceUnavailable", "ServerTimeout", "InternalError", "Conflict"})
 _UNSURE = "etcdserver"  # in the text of an internal error: it may have been done after all
 _CODES = {"Invalid": "InvalidResource", "RequestEntityTooLarge": "EntityTooLarge"}
-_QUOTA = "exceeded quota"
+_HINTS = {
+    "Invalid": "correct what is named there: the task's resources, or its PodTemplate",
+    "RequestEntityTooLarge": "pass large texts as inputs, and not as arguments or variables",
+}
+_HINT = "have the task keep to this rule of the cluster, or ask who runs the cluster to change it"
+_FOR_ROOM = ("exceeded quota", "cannot create resource")  # others have to end, or the Manager lacks a right
 _CHECKED = "Unauthorized"  # the Manager's own credentials: not the task's fault, and mostly over soon
 
 
@@ -39,7 +45,7 @@ class Known:
     """An attempt as it is now. ``found``: its object, or what is in its place.
 
     ``asked``: the cluster itself has said so, and not a mirror that may be late. ``since``: from when on its plugin has
-    seen the same.
+    seen the same. ``told``: what its object last said of itself.
     """
 
     uid: str  # of the TaskAction
@@ -49,6 +55,7 @@ class Known:
     found: Object | None = None
     asked: bool = False
     since: datetime | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,7 @@ def _without(known: Known, now: datetime) -> Step:
     if not known.asked:
         return Ask()
     text = "its object is gone, and not by alula" if known.state.pods else "it was lost while it was being created"
+    text += f"; the last that was seen: {known.told}" if known.told else ""
     return Report(_failed(known.state, Cause(LOST, text, system=True), now))
 
 
@@ -169,23 +177,31 @@ def merged(state: State, seen: State) -> State:
         seen,
         stage=stage,
         started_at=seen.started_at or state.started_at,
-        pods=seen.pods or state.pods,
+        pods=_pods(state, seen),
         links=seen.links or state.links,
+        handle=seen.handle or state.handle,
         notes=(*state.notes, *(note for note in seen.notes if note not in state.notes)),
     )
     return target if launched(target) else replace(target, stage=Stage.INITIALIZING)
 
 
+def _pods(state: State, seen: State) -> Sequence[Pod]:
+    """Those that are seen, and as many as can be told of those that were: their logs are missed."""
+    there = {pod.name for pod in seen.pods}
+    gone = [pod for pod in state.pods if pod.name not in there]
+    return (*seen.pods, *gone[: max(0, _PODS - len(there))])
+
+
 def launched(state: State) -> bool:
     """Whether there may be an object: from before it is created."""
-    return bool(state.pods) or state.stage not in (Stage.QUEUED, Stage.WAITING)
+    return bool(state.pods or state.handle) or state.stage not in (Stage.QUEUED, Stage.WAITING)
 
 
 def after_create(state: State, error: KubeError, now: datetime) -> tuple[Tried, Step]:
     """What follows from a create that failed, and what is known then."""
     match error:
         case Exists():
-            return Tried.UNSURE, Ask()
+            return Tried.RECORDED, Ask()  # what is there is of no create that this process does not know of
         case Conflict():
             return Tried.RECORDED, Retry()
         case Busy():
@@ -195,10 +211,10 @@ def after_create(state: State, error: KubeError, now: datetime) -> tuple[Tried, 
             return Tried.NOTHING, Report(_failed(state, Cause(NOT_FOUND, text, recoverable=False), now))
     if error.reason == _CHECKED:
         return Tried.RECORDED, Retry()
-    if _QUOTA in str(error):
+    if any(text in str(error) for text in _FOR_ROOM):
         return Tried.NOTHING, Retry(State(Stage.WAITING, str(error)))
     code = _CODES.get(error.reason, error.reason or "BadRequest")
-    text = f"the cluster does not accept it: {error}"
+    text = f"the cluster does not accept it: {error}\nWhat to do: {_HINTS.get(error.reason, _HINT)}"
     return Tried.NOTHING, Report(_failed(state, Cause(code, text, recoverable=False), now))
 
 

@@ -8,7 +8,8 @@ from alula.core.taskaction import ATTEMPT, GROUP, KIND, MANAGED, PLURAL, VERSION
 from alula.kube.client import Kube
 from alula.kube.mirror import Mirror
 from alula.kube.objects import POD_TEMPLATES, PODS, Kind, Name, Object, Selection, labels_of, name_of, owner_of
-from alula.manager.plugins.base import Plugin
+from alula.manager.plugins.base import Plugin, Seen
+from alula.manager.sayings import Sayings, pods_of
 
 ACTIONS = Kind(GROUP, VERSION, KIND, PLURAL)
 _ATTEMPT, _NAMESPACE = "attempt", "namespace"  # the indexes
@@ -23,6 +24,7 @@ class World:
     """Mirrors, and who belongs to whom in them. Run `run` beside those who look. ``namespace`` "" is all of them."""
 
     def __init__(self, kube: Kube, namespace: str, plugins: Iterable[Plugin], dice: Callable[[], float]) -> None:
+        self._sayings = Sayings(kube, namespace, dice)
         kinds = dict.fromkeys(kind for plugin in plugins for kind in (plugin.kind, *plugin.parts))
         by_attempt = {_ATTEMPT: _attempts}
         self.actions = Mirror(
@@ -42,6 +44,7 @@ class World:
                 dice=dice,
                 slim=_slim_pod if kind == PODS else _slim,
                 indexes=by_attempt,
+                spare=kind != PODS,
             )
             for kind in kinds
         }
@@ -55,6 +58,7 @@ class World:
             for mirror in self._mirrors():
                 tasks.create_task(mirror.run())
                 tasks.create_task(self._welcome(mirror, told))
+            tasks.create_task(self._sayings.run(lambda pod: self._tell_of(pod, told)))
 
     def action(self, name: Name) -> Object | None:
         """A TaskAction, if there is one."""
@@ -83,6 +87,10 @@ class World:
     def parts(self, plugin: Plugin, action: Object) -> Sequence[Object]:
         """What the object of an attempt is made of."""
         return [one for kind in plugin.parts for one in self._of(kind, name_of(action))]
+
+    def told(self, seen: Seen, found: Object, parts: Sequence[Object]) -> Seen:
+        """What is seen of an attempt, with what the cluster has said of its pods."""
+        return self._sayings.added(seen, pods_of([found, *parts]))
 
     def made(self, name: Name) -> Iterator[tuple[Kind, Object]]:
         """All objects that were made for TaskActions of this name."""
@@ -123,6 +131,10 @@ class World:
     def _tell(self, found: Object | None, told: Told) -> None:
         if found is not None and (name := self._name(found)) is not None:
             told(name)
+
+    def _tell_of(self, pod: Name, told: Told) -> None:
+        mirror = self._objects.get(PODS)
+        self._tell(None if mirror is None else mirror.get(pod), told)
 
     def _name(self, found: Object) -> Name | None:
         """The TaskAction that an object, or a part of one, belongs to."""

@@ -62,7 +62,7 @@ class Admission:
             LaunchRefused: it asks for something that this machine will never have, and has no limit to its patience.
         """
         key = _key(action)
-        asked = await self._asked(action) if self._rules.counted else Resources()
+        asked = await self._asked(action)
         try:
             amounts, notes = self._share(asked, strict=self._rules.strict)
         except LaunchRefused as never:
@@ -97,7 +97,10 @@ class Admission:
 
     async def more_memory(self, action: Action, failure: Failure) -> Retry | None:
         """The next try of an action whose attempt ran out of memory, if it may have more of it."""
-        asked = await self._attempts.asked(action)
+        try:
+            asked = await self._attempts.asked(action)
+        except LaunchRefused:  # of a cluster: its Manager makes something of what no process could be
+            return None
         kills = await self._attempts.kills(action)
         more = asked.more or self._rules.more
         had, gets = (raised(asked, more, count).limits.memory for count in (kills, kills + 1))
@@ -127,11 +130,14 @@ class Admission:
         return share(asked, self._rules.machine, strict=strict) if self._rules.counted else (Amounts(), ())
 
     async def _asked(self, action: Action) -> Resources:
+        """What it asks for; of an attempt that is not this machine's only if that is not what its template says."""
+        if action.attempt == 1 and not self._rules.counted:
+            return Resources()
         asked = await self._attempts.asked(action)
         more = asked.more or self._rules.more
-        if action.attempt == 1 or not more.times:
-            return asked
-        return raised(asked, more, await self._attempts.kills(action))
+        kills = await self._attempts.kills(action) if action.attempt > 1 and more.times else 0
+        gets = raised(asked, more, kills)
+        return gets if self._rules.counted or gets != asked else Resources()
 
     async def _wait(self, action: Action, key: Key, hints: Hints) -> None:
         """Write down what the action waits for, once, and not before it has waited for a while."""

@@ -101,6 +101,8 @@ class Reconciler:
         while True:
             try:
                 await self._sweep(hints)
+            except Unavailable as error:
+                _log.warning("not everything can be looked at: %s; trying again", error)
             except Exception:
                 _log.exception("the sweep failed; trying again")
             self._counted.set()
@@ -125,4 +127,11 @@ class Reconciler:
         async with asyncio.TaskGroup() as tasks:
             for name in existing:
                 if name not in wanted:
-                    tasks.create_task(self._steps.end(name, hints))
+                    tasks.create_task(self._end(name, hints))
+
+    async def _end(self, name: str, hints: Hints) -> None:
+        """End an attempt. One that cannot be ended now keeps no other from its end: the next sweep finds it again."""
+        try:
+            await self._steps.end(name, hints)
+        except Unavailable as error:
+            _log.warning("attempt %s: %s; trying again", name, error)

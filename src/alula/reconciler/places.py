@@ -68,8 +68,8 @@ class Places:
         await self._of(action).count(action, seen)
 
     async def more_memory(self, action: Action, failure: Failure) -> Retry | None:
-        """See `Admission.more_memory`. What a cluster's pods get is said by their template alone."""
-        return await self._here.more_memory(action, failure) if self._of(action) is self._here else None
+        """See `Admission.more_memory`."""
+        return await self._of(action).more_memory(action, failure)
 
     def rest(self, action: Action) -> Iterable[Key]:
         """See `Admission.rest`."""

@@ -1,8 +1,9 @@
 """One step for one action: read, observe, decide, act, record."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alula.base.clock import Clock
 from alula.blobs.store import Blobs
@@ -39,9 +40,11 @@ from alula.reconciler.harvest import checkpoint, harvest, tail, with_inputs
 from alula.reconciler.hints import Hints, Key
 from alula.reconciler.places import Destinations, Places
 from alula.reconciler.sleeper import awake_or_asleep
+from alula.wire.taskactions import with_memory
 
 _AGAIN = 5.0  # seconds; who waits for another's result is told of it, and looks itself if it is not
 _BRIEF = 0.05  # seconds
+_UNTOLD = timedelta(seconds=1)  # clusters tell whole seconds of when something began
 _LOST = Observation(Presence.LOST)
 
 
@@ -74,6 +77,7 @@ class Steps:
         self._admission = places
         self._clock = clock
         self._destinations = destinations
+        self._brief: dict[str, asyncio.TimerHandle] = {}  # until it is told that they have begun
         self.names: dict[str, Key] = {}  # of the attempts that exist, as far as this process knows
 
     async def take(self, key: Key, hints: Hints) -> None:
@@ -97,9 +101,10 @@ class Steps:
         name = attempt_name(action.id, action.attempt)
         seen = await self._see(action, name)
         now = self._clock()
+        due = now - _UNTOLD if seen is not None and seen.cluster else now  # no limit is reached too early
         if (expiry := next_expiry(action)) is not None and not action.phase.terminal:
-            hints.add_later(key, (expiry.at - now).total_seconds())
-        match decide(action, seen, now):
+            hints.add_later(key, (expiry.at - due).total_seconds())
+        match decide(action, seen, due):
             case LookUp():
                 await self._look_up(action, hints)
             case Submit():
@@ -184,7 +189,7 @@ class Steps:
             resumes = await checkpoint(self._blobs, action)
             ready = self._destinations.launch(action, run, spec, secrets, resumes)
             if ready.cluster:
-                ready = await with_inputs(self._blobs, ready)
+                ready = await with_inputs(self._blobs, with_memory(ready, admitted.resources))
             else:
                 ready = await awake_or_asleep(self._blobs, action, spec, ready)
             action = await self._attempts.starting(action)
@@ -199,7 +204,7 @@ class Steps:
         if ready.reuse is None:
             hints.add([key])
         else:  # it may be over before that can be told
-            hints.add_later(key, _BRIEF)
+            self._brief[name] = hints.add_later(key, _BRIEF)
 
     async def count(self, names: Mapping[str, Key], hints: Hints) -> None:
         """These attempts exist: what they use is not free."""
@@ -263,6 +268,8 @@ class Steps:
     async def _release(self, name: str) -> None:
         await self._executor.release(name)
         self.names.pop(name, None)
+        if (timer := self._brief.pop(name, None)) is not None:
+            timer.cancel()
 
 
 def _ended_as(conclusion: Conclusion) -> Phase:

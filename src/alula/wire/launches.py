@@ -148,9 +148,13 @@ def _container(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
             )
 
 
+def primary_name(template: tasks_pb2.TaskTemplate) -> str:
+    """The name of the container that a pod is about."""
+    return template.k8s_pod.primary_container_name or template.config.get("primary_container_name", "")
+
+
 def _primary(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
-    pod = template.k8s_pod
-    name = pod.primary_container_name or template.config.get("primary_container_name", "")
+    pod, name = template.k8s_pod, primary_name(template)
     spec = MessageToDict(pod.pod_spec)
     for container in _dicts(spec.get("containers")):
         if container.get("name") == name:

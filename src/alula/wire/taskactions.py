@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flyteidl2.core import tasks_pb2
+from flyteidl2.core import security_pb2, tasks_pb2
 from flyteidl2.task import run_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
 
@@ -12,14 +12,15 @@ from alula.copilot.layout import Layout
 from alula.core.action import Action
 from alula.core.copilot import fill
 from alula.core.errors import Invalid, LaunchRefused
-from alula.core.launch import Launch
+from alula.core.launch import Launch, Resources
 from alula.core.naming import attempt_label, attempt_name
 from alula.core.run import Run
 from alula.core.taskaction import Request
 from alula.core.taskspec import fitting, label
 from alula.core.template import render
-from alula.wire import secrets, tasks
-from alula.wire.launches import identity_of, pairs, variables_of
+from alula.wire import injection, secrets, tasks
+from alula.wire.clusters import replicas
+from alula.wire.launches import identity_of, pairs, primary_name, variables_of
 
 _LABEL = 63
 _INPUT = re.compile(rb"\{\{\s*[.$]inputs[.$]", re.IGNORECASE)
@@ -29,13 +30,15 @@ _INPUT = re.compile(rb"\{\{\s*[.$]inputs[.$]", re.IGNORECASE)
 class Destination:
     """A cluster, and how its pods reach this server.
 
-    ``hidden``: what is not to be seen in their specs; ``service_account``: of those whose task and run name none.
+    ``kept``: those of their variables that are in Secrets there, under their names (variable -> Secret);
+    ``service_account``: of those whose task and run name none. ``webhook``: it injects secrets by one of its own.
     """
 
     cluster: str
     surroundings: Mapping[str, str] = field(repr=False)
-    hidden: frozenset[str] = frozenset()
+    kept: Mapping[str, str] = field(default_factory=dict)
     service_account: str = ""
+    webhook: bool = False
 
 
 def launch(
@@ -55,12 +58,11 @@ def launch(
     run_spec = run_pb2.RunSpec.FromString(run.spec)
     name = attempt_name(action.id, action.attempt)
     variables = variables_of(action, run, run_spec, action.attempt - 1 if resumes is None else resumes)
-    injected = secrets.inject([run_spec.security_context, template.security_context], values, run.id)
+    injected = secrets.inject([] if to.webhook else _asking(run_spec, template), values, run.id)
     env = {**pairs(run_spec.envs.values), **to.surroundings, **identity_of(action, template, name)}
-    hidden = {**{key: env.pop(key) for key in to.hidden if key in env}, **injected.env}
+    env = {key: value for key, value in env.items() if key not in to.kept}
     files = {f"file-{number}": file for number, file in enumerate(injected.files)}
     env |= {file.variable: f"/etc/flyte/secrets/{file.path}" for file in files.values() if file.variable}
-    rendered = complete(template, variables)
     request = Request(
         name=name,
         project=run.id.project,
@@ -69,15 +71,16 @@ def launch(
         action=action.id.name,
         attempt=action.attempt,
         task_type=template.type or "container",
-        template=rendered.SerializeToString(),
+        template=complete(template, variables).SerializeToString(),
         parent=action.parent or "",
         short_name=tasks.spec(spec).short_name[:_LABEL],
         group=action.group,
         queue=action.queue,
         env=env,
-        secret=attempt_label(name) if hidden or files else "",
-        secret_env=tuple(sorted(hidden)),
+        secret=attempt_label(name) if injected.env or files else "",
+        secret_env=tuple(sorted(injected.env)),
         secret_files={key: file.path for key, file in files.items()},
+        secret_refs=to.kept,
         input_uri=action.input_uri,
         output_uri=variables["outputPrefix"],
         run_base=action.base_uri,
@@ -91,12 +94,12 @@ def launch(
     return Launch(
         name=name,
         command=(),
-        env=hidden,
+        env=injected.env,
         files=injected.files,
         secrets=injected.texts,
-        hidden=frozenset(hidden),
+        hidden=frozenset(injected.env),
         cluster=to.cluster,
-        request=_of_run(request, run_spec, template),
+        request=_of_run(request, run_spec, template, injection.annotations(_asking(run_spec, template) * to.webhook)),
     )
 
 
@@ -118,6 +121,8 @@ def filled(request: Request, inputs: bytes) -> Request:
     """
     template = tasks_pb2.TaskTemplate.FromString(request.template)
     pod = template.HasField("k8s_pod")
+    if not pod and not template.HasField("container"):
+        return request  # what a connector makes of its own words is its own
     config = template.k8s_pod.data_config if pod else template.container.data_config
     named = config.file_input_layout == tasks_pb2.DataLoadingConfig.NAMED_DIR
     layout = Layout(config.input_path or "/var/inputs", named, _not_read)
@@ -127,6 +132,40 @@ def filled(request: Request, inputs: bytes) -> Request:
     except Invalid as error:
         raise LaunchRefused(str(error), code="InvalidInput") from error
     return replace(request, template=made.SerializeToString())
+
+
+def with_memory(ready: Launch, gets: Resources) -> Launch:
+    """A launch for a cluster whose primary container has as much memory as ``gets`` says; 0: as its template says.
+
+    Of a task of several pods ``gets`` is the sum of all.
+    """
+    request, limit = ready.request, gets.limits.memory
+    if request is None or not limit:
+        return ready
+    template = tasks_pb2.TaskTemplate.FromString(request.template)
+    pods = replicas(template)
+    amounts = {"requests": gets.requests.memory // pods, "limits": limit // pods}
+    if template.HasField("container"):
+        said = template.container.resources
+        for entries, amount in ((said.requests, amounts["requests"]), (said.limits, amounts["limits"])):
+            others = [entry for entry in entries if entry.name != tasks_pb2.Resources.MEMORY]
+            del entries[:]
+            entries.extend([*others, _memory(amount)] if amount else others)
+    elif template.HasField("k8s_pod"):
+        pod, name = MessageToDict(template.k8s_pod.pod_spec), primary_name(template)
+        for container in pod.get("containers") or ():
+            if isinstance(container, dict) and container.get("name") == name:
+                told = container.get("resources") or {}
+                container["resources"] = told | {
+                    key: {**(told.get(key) or {}), "memory": str(amount)} for key, amount in amounts.items() if amount
+                }
+        template.k8s_pod.pod_spec.Clear()
+        ParseDict(pod, template.k8s_pod.pod_spec)
+    return replace(ready, request=replace(request, template=template.SerializeToString()))
+
+
+def _memory(amount: int) -> tasks_pb2.Resources.ResourceEntry:
+    return tasks_pb2.Resources.ResourceEntry(name=tasks_pb2.Resources.MEMORY, value=str(amount))
 
 
 def _not_read(uri: str) -> bytes:
@@ -154,13 +193,23 @@ def _reworded(
     return made
 
 
-def _of_run(request: Request, run_spec: run_pb2.RunSpec, template: tasks_pb2.TaskTemplate) -> Request:
-    """The request with what its run says of all of its attempts, as far as a cluster takes it."""
+def _asking(run_spec: run_pb2.RunSpec, template: tasks_pb2.TaskTemplate) -> list[security_pb2.SecurityContext]:
+    return [run_spec.security_context, template.security_context]
+
+
+def _of_run(
+    request: Request, run_spec: run_pb2.RunSpec, template: tasks_pb2.TaskTemplate, injected: Mapping[str, str]
+) -> Request:
+    """The request with what its run says of all of its attempts, as far as a cluster takes it.
+
+    ``injected``: the annotations for a webhook.
+    """
+    labels = {key: label(value) for key, value in fitting(run_spec.labels.values).items()}
     return replace(
         request,
         interruptible=run_spec.interruptible.value or template.metadata.interruptible,
-        labels={key: label(value) for key, value in fitting(run_spec.labels.values).items()},
-        annotations=fitting(run_spec.annotations.values),
+        labels={**labels, **(injection.LABEL if injected else {})},
+        annotations={**fitting(run_spec.annotations.values), **injected},
     )
 
 

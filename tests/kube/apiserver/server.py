@@ -312,17 +312,23 @@ async def _answer(send: Send, code: int, data: bytes, headers: list[tuple[bytes,
 async def api_server() -> AsyncIterator[ApiServer]:
     """A server on a free port of loopback, for as long as the block lasts."""
     server = ApiServer()
+    async with listening(server, server.cut_watches) as server.url:
+        yield server
+
+
+@asynccontextmanager
+async def listening(app: Any, cut: Callable[[], None]) -> AsyncIterator[str]:
+    """The URL of an ASGI application; ``cut`` ends the answers that do not end by themselves."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
-        server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(server, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
         running = uvicorn.Server(config)
         running.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
         task = asyncio.create_task(running.serve([listener]))
         try:
-            yield server
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             running.should_exit = True
-            server.cut_watches()
+            cut()
             await task

@@ -32,10 +32,45 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
+{{- define "alula.objects" -}}
+{{- with .Values.objects }}
+{{- if or .endpoint (not (contains "://" .bucket)) }}
+endpoint = {{ required "objects.endpoint: the URL of a store that speaks S3, or in objects.bucket the URI of a bucket" .endpoint | quote }}
+{{- end }}
+bucket = {{ .bucket | quote }}
+region = {{ .region | quote }}
+{{- if .publicEndpoint }}
+public_endpoint = {{ .publicEndpoint | quote }}
+{{- end }}
+{{- if .account }}
+account = {{ .account | quote }}
+{{- end }}
+{{- if .buckets }}
+buckets = {{ .buckets | toJson }}
+{{- end }}
+{{- if .keysSecret.name }}
+{{- if .keysSecret.keyId }}
+key_id = { env = "ALULA_OBJECTS_KEY_ID" }
+{{- end }}
+secret = { env = "ALULA_OBJECTS_SECRET" }
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "alula.keys" -}}
+{{- with .Values.objects.keysSecret }}
+{{- if and .name .keyId }}
+- { name: ALULA_OBJECTS_KEY_ID, valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .keyId }} } } }
+{{- end }}
+{{- if .name }}
+- { name: ALULA_OBJECTS_SECRET, valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .secret }} } } }
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "alula.secrets" -}}
 - { name: ALULA_DATABASE_PASSWORD, valueFrom: { secretKeyRef: { name: {{ required "database.passwordSecret.name" .Values.database.passwordSecret.name }}, key: {{ .Values.database.passwordSecret.key }} } } }
-- { name: ALULA_OBJECTS_KEY_ID, valueFrom: { secretKeyRef: { name: {{ required "objects.keysSecret.name" .Values.objects.keysSecret.name }}, key: {{ .Values.objects.keysSecret.keyId }} } } }
-- { name: ALULA_OBJECTS_SECRET, valueFrom: { secretKeyRef: { name: {{ .Values.objects.keysSecret.name }}, key: {{ .Values.objects.keysSecret.secret }} } } }
+{{- include "alula.keys" . }}
 - { name: ALULA_ENCRYPTION_KEY, valueFrom: { secretKeyRef: { name: {{ required "encryption.keySecret.name" .Values.encryption.keySecret.name }}, key: {{ .Values.encryption.keySecret.key }} } } }
 - { name: POD_NAME, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
 {{- end }}
@@ -54,7 +89,23 @@ readinessProbe:
   periodSeconds: 5
 {{- end }}
 
+{{- define "alula.spread" -}}
+topologySpreadConstraints:
+{{- with .root.Values.topologySpreadConstraints }}
+  {{- toYaml . | nindent 2 }}
+{{- else }}
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "alula.selector" . | nindent 8 }}
+{{- end }}
+{{- end }}
+
 {{- define "alula.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -1,10 +1,11 @@
 """A Kubernetes cluster as an executor: a TaskAction for each attempt, which the Manager in the cluster carries out."""
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NoReturn, Self
 
 from alula.base.clock import system_clock
@@ -15,6 +16,7 @@ from alula.core.naming import attempt_label
 from alula.core.taskaction import ATTEMPT, GROUP, KIND, OWNER, PLURAL, RUN_KEY, VERSION, Request, State
 from alula.core.taskspec import manifest
 from alula.executors.cluster import podlogs, secret
+from alula.executors.cluster.hiding import Hiding
 from alula.executors.cluster.sight import observation, slim, state_of
 from alula.kube.client import Kube
 from alula.kube.mirror import Mirror
@@ -54,6 +56,14 @@ class Keeping:
 
 
 @dataclass(frozen=True, slots=True)
+class Common:
+    """Variables of all attempts that are in one Secret there: the keys of the object store."""
+
+    secret: str = ""
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """Which attempts of a namespace are this server's.
 
@@ -63,6 +73,7 @@ class Share:
 
     owner: str = ""
     mine: Callable[[int], bool] = lambda _: True
+    common: Common = Common()
 
 
 class ClusterExecutor:
@@ -83,6 +94,9 @@ class ClusterExecutor:
         self._news = News()
         self._changes: dict[str, asyncio.Event] = {}  # of attempts whose log is followed
         self._graces: dict[str, float] = {}
+        self._hidings: dict[str, Hiding] = {}
+        self._common_is_there = False
+        self._leaving: set[str] = set()  # what is archived, and about to be gone
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -107,7 +121,10 @@ class ClusterExecutor:
         assert launch.request is not None, "what goes to a cluster has been described for one"
         request = await self._fitting(replace(launch.request, owner=self._share.owner, grace=launch.grace))
         self._graces[launch.name] = launch.grace
+        self._hidings[launch.name] = Hiding([*launch.secrets, *(launch.env[name] for name in launch.hidden)])
         try:
+            if not self._common_is_there:
+                await self._keep_common()
             if request.secret:
                 await self._secrets.create(launch, request, self._namespace)
             try:
@@ -127,7 +144,10 @@ class ClusterExecutor:
             Unavailable: nothing is known of it here, and the cluster cannot be reached.
         """
         found = await self._find(name)
-        return None if found is None else observation(found, self.called)
+        if found is None:
+            return None
+        seen = observation(found, self.called)
+        return (await self._hiding(name)).seen(seen) if seen.cause or seen.notes else seen
 
     async def release(self, name: str) -> None:
         """See `Executor.release`. The log is archived first: the pods go with the attempt.
@@ -138,15 +158,18 @@ class ClusterExecutor:
         found = await self._find(name)
         if found is None:
             return
-        state = state_of(found)
+        state, hiding = state_of(found), await self._hiding(name)  # its secrets go with it
         try:
             if state.stage.over:
-                await self._archive(name, state)
+                await self._archive(name, state, hiding)
+                self._leaving.add(name)
                 await self._delete(found)
             else:
-                await self._end(name, found, state)
+                await self._end(name, found, state, hiding)
         except KubeError as error:
             raise Unavailable(f"cluster {self.called}: {error}") from error
+        finally:
+            self._leaving.discard(name)
         self._graces.pop(name, None)
         self._mirror.drop(found)
 
@@ -160,13 +183,15 @@ class ClusterExecutor:
         Raises:
             Unavailable: the cluster cannot be reached.
         """
+        if (state := self._state(name)) is None:
+            return
+        hiding = await self._hiding(name)
+        said = podlogs.read(self._kube, state)
+        if follow:
+            said = podlogs.follow(self._kube, lambda: self._state(name), lambda: self._changed(name))
         try:
-            if follow:
-                async for lines in podlogs.follow(self._kube, lambda: self._state(name), lambda: self._changed(name)):
-                    yield lines
-            elif (state := self._state(name)) is not None:
-                async for lines in podlogs.read(self._kube, state):
-                    yield lines
+            async for lines in hiding.lines(said):
+                yield lines
         except KubeError as error:
             raise Unavailable(f"cluster {self.called}: {error}") from error
 
@@ -214,7 +239,8 @@ class ClusterExecutor:
             return request
         uri = f"{request.output_uri}/task_template.pb"
         await self._keeping.put(uri, request.template)
-        return replace(request, template=b"", template_uri=uri)
+        digest = hashlib.sha256(request.template).hexdigest()
+        return replace(request, template=b"", template_uri=uri, template_digest=digest)
 
     def _refuse(self, error: KubeError) -> NoReturn:
         text = f"cluster {self.called}: {error}"
@@ -231,10 +257,10 @@ class ClusterExecutor:
     async def _delete(self, found: Object) -> None:
         await self._kube.delete(ACTIONS, name_of(found), uid=found["metadata"]["uid"])
 
-    async def _end(self, name: str, found: Object, state: State) -> None:
+    async def _end(self, name: str, found: Object, state: State, hiding: Hiding) -> None:
         """End what is not over, and wait until its pods are gone; what they say to the last is archived."""
         grace = self._graces.get(name, _GRACE)
-        saying = asyncio.create_task(self._archive(name, state, follow=True)) if state.pods else None
+        saying = asyncio.create_task(self._archive(name, state, hiding, follow=True)) if state.pods else None
         try:
             async with asyncio.timeout(grace + _GONE):
                 await self._delete(found)
@@ -261,38 +287,58 @@ class ClusterExecutor:
                 if not left:
                     return
 
-    async def _archive(self, name: str, state: State, *, follow: bool = False) -> None:
-        """Put the log into the archive; what cannot be read, because its node is gone, is lost."""
+    async def _archive(self, name: str, state: State, hiding: Hiding, *, follow: bool = False) -> None:
+        """Put the log into the archive; what cannot be read, because its node is gone, is said to be lost."""
         if not podlogs.sources(state):
             return
-        for count in range(1, _TRIES + 1):
+        for left in reversed(range(_TRIES)):
             try:
-                await self._keeping.log(name, podlogs.read(self._kube, state, follow=follow))
-            except KubeError as error:
-                if count == _TRIES:
-                    _log.warning("cluster %s: the log of %s cannot be read: %s", self.called, name, error)
-                else:
-                    await asyncio.sleep(_PAUSE)
+                said = podlogs.read(self._kube, state, follow=follow, patient=left > 0)
+                await self._keeping.log(name, hiding.lines(said))
+            except KubeError:
+                await asyncio.sleep(_PAUSE)
             else:
                 return
 
     def _state(self, name: str) -> State | None:
         found = self._mirror.get(Name(self._namespace, name))
-        return None if found is None else state_of(found)
+        return None if found is None or name in self._leaving else state_of(found)
 
     async def _changed(self, name: str) -> None:
         await self._changes.setdefault(name, asyncio.Event()).wait()
 
-    def _told(self, name: Name, _old: Object | None, _new: Object | None) -> None:
+    async def _hiding(self, name: str) -> Hiding:
+        """What keeps the secrets of an attempt out of what it says.
+
+        Raises:
+            Unavailable: they are not known here, and the cluster cannot be reached.
+        """
+        if name not in self._hidings:
+            try:
+                self._hidings[name] = Hiding(await self._secrets.values(name, self._namespace))
+            except KubeError as error:
+                raise Unavailable(f"cluster {self.called}: {error}") from error
+        return self._hidings[name]
+
+    def _told(self, name: Name, _old: Object | None, new: Object | None) -> None:
+        if new is None:
+            self._hidings.pop(name.name, None)
         self._news.tell(name.name)
         if (event := self._changes.pop(name.name, None)) is not None:
             event.set()
 
+    async def _keep_common(self) -> None:
+        common = self._share.common
+        if common.values:
+            await self._secrets.keep(common.secret, common.values, self._namespace)
+        self._common_is_there = True
+
     async def _sweep(self) -> None:
-        """Have no Secret be left of which a crash came before it belonged to its attempt."""
+        """Have the common Secret be there, and none of which a crash came before it belonged to its attempt."""
         while True:
             await self._mirror.ready.wait()
             try:
+                await self._keep_common()
                 await self._secrets.sweep(self._namespace, self._mirror.get, system_clock())
             except KubeError as error:
                 _log.warning("cluster %s: Secrets cannot be swept: %s", self.called, error)

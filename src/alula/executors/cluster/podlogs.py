@@ -1,4 +1,8 @@
-"""The logs of an attempt's pods as one: its primary container's lines as they are, the others' with their names."""
+"""The logs of an attempt's pods as one: its primary container's lines as they are, the others' with their names.
+
+What a cluster has lost is said in its place: a pod that is gone takes its log along, and of a container that was
+started again only the life before the last is kept.
+"""
 
 import asyncio
 import heapq
@@ -8,18 +12,20 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from alula.core.launch import LogLine, Originator
-from alula.core.taskaction import State
+from alula.core.taskaction import Container, State
+from alula.executors.cluster.decoder import Decoder
 from alula.kube.client import Kube
 from alula.kube.objects import KubeError, Name, NotFound, Refused
 
-_LONGEST = 1 << 16  # bytes of a line; a longer one is told in pieces
 _BATCH = 1000  # lines
 _QUEUE = 100  # batches that wait for a slow reader
 _AGAIN = 1.0  # seconds until a stream that was cut is opened again
+_TRIES = 3  # to read what is left of an attempt that is over, of a node that does not answer
 _AT_ONCE = 50  # containers of which the logs are read together
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_GONE = "its pod is gone, and with it what is not told here"
 
-Lasts = dict["Source", datetime]
+Told = asyncio.Queue[list[LogLine] | None]
 
 
 class Source(NamedTuple):
@@ -30,7 +36,7 @@ class Source(NamedTuple):
     prefix: str = ""
 
 
-def sources(state: State) -> list[Source]:
+def sources(state: State) -> dict[Source, Container]:
     """Every container that has started: the primary one first, then the init ones, then all others."""
     several = len(state.pods) > 1
     found = []
@@ -39,25 +45,25 @@ def sources(state: State) -> list[Source]:
             if one.started_at is not None:
                 main = one.name == pod.primary
                 prefix = "" if main and not several else f"[{pod.name}/{one.name}] " if several else f"[{one.name}] "
-                found.append((not main, not one.init, Source(Name(pod.namespace, pod.name), one.name, prefix)))
-    return [source for *_, source in sorted(found, key=lambda one: one[:2])]
+                found.append((not main, not one.init, Source(Name(pod.namespace, pod.name), one.name, prefix), one))
+    return {source: one for *_, source, one in sorted(found, key=lambda one: one[:2])}
 
 
-async def read(
-    kube: Kube, state: State, lasts: Lasts | None = None, *, follow: bool = False
-) -> AsyncIterator[list[LogLine]]:
-    """What there is now, in the order of time; of a pod that is gone there is nothing any more.
+async def read(kube: Kube, state: State, *, follow: bool = False, patient: bool = True) -> AsyncIterator[list[LogLine]]:
+    """What there is now, in the order of time. ``follow``: until all of these containers have ended.
 
-    ``lasts``: the times of the last lines that are known already; it is kept up to date. ``follow``: until all of these
-    containers have ended.
+    ``patient``: what does not answer now may answer later; else it is said that it does not.
 
     Raises:
         Busy: the cluster does not answer, or a node does not.
     """
-    known = {} if lasts is None else lasts
-    all_of_them = sources(state)
+    all_of_them = [
+        _Log(kube, source, container.restarts, container.ended_at or container.started_at or _NEVER)
+        for source, container in sources(state).items()
+    ]
     for start in range(0, len(all_of_them), _AT_ONCE):
-        async for batch in _merged(kube, all_of_them[start : start + _AT_ONCE], known, follow=follow):
+        streams = [one.all(follow=follow, patient=patient) for one in all_of_them[start : start + _AT_ONCE]]
+        async for batch in _merged(streams):
             yield batch
 
 
@@ -68,19 +74,15 @@ async def follow(
 
     ``look`` gives its state, ``None`` when it is gone; ``changed`` waits until that may be another one.
     """
-    told: asyncio.Queue[list[LogLine] | None] = asyncio.Queue(_QUEUE)
+    told: Told = asyncio.Queue(_QUEUE)
     begun: dict[Source, asyncio.Task[None]] = {}
-
-    def over() -> bool:
-        state = look()
-        return state is None or state.stage.over
 
     async def watch() -> None:
         try:
             while (state := look()) is not None:
                 for source in sources(state):
                     if source not in begun:
-                        begun[source] = asyncio.create_task(_tell(kube, source, told, over))
+                        begun[source] = asyncio.create_task(_tell(kube, source, told, look))
                 if state.stage.over:
                     break
                 await changed()
@@ -99,32 +101,101 @@ async def follow(
         await asyncio.gather(watching, *begun.values(), return_exceptions=True)
 
 
-async def _tell(
-    kube: Kube, source: Source, told: asyncio.Queue[list[LogLine] | None], over: Callable[[], bool]
-) -> None:
+async def _tell(kube: Kube, source: Source, told: Told, look: Callable[[], State | None]) -> None:
     """Pass on a container's log until the attempt is over. Where its stream is cut, it goes on after the last line."""
-    lasts: Lasts = {}
+    log = _Log(kube, source)
+    failures = 0
     while True:
-        last = over()  # then what comes now is all there will be
+        state = look()
+        container = sources(state).get(source) if state is not None else None
+        last = state is None or state.stage.over  # then what comes now is all there will be
+        if container is not None:
+            log.restarts = container.restarts
+        ended = last or (container is not None and container.ended_at is not None)
+        problem = ""
         try:
-            async for lines in _lines(kube, source, lasts, follow=True):
+            async for lines in log.lines(follow=True):
+                failures = 0
                 await told.put(lines)
+            if ended:
+                return
         except NotFound:
-            return
-        except Refused:  # the node does not know the container yet, or any more
-            pass
-        except KubeError:
-            if last:
-                raise
+            problem, last = _GONE, True
+        except Refused as error:  # the node does not know the container yet, or any more
+            problem = str(error)
+        except KubeError as error:
+            problem, failures = str(error), failures + 1
+            last = last and failures >= _TRIES
         if last:
+            if problem and look() is not None:  # else it was released: all is in the archive
+                await told.put([log.cut(problem)])
             return
         await asyncio.sleep(_AGAIN)  # nobody tells when a container starts anew, or its node is back
 
 
-async def _merged(kube: Kube, some: Sequence[Source], lasts: Lasts, *, follow: bool) -> AsyncIterator[list[LogLine]]:
+class _Log:
+    """One container's log, from wherever it was read to. ``restarts``: how often it is known to have started again."""
+
+    def __init__(self, kube: Kube, source: Source, restarts: int = 0, at: datetime = _NEVER) -> None:
+        self._kube, self._source, self._at = kube, source, at
+        self._decoder = Decoder(source.prefix)
+        self._seen = 0  # restarts before what was read
+        self.restarts = restarts
+
+    async def all(self, *, follow: bool, patient: bool) -> AsyncGenerator[list[LogLine]]:
+        """What there is of it; if there is nothing, or not all, that is said."""
+        try:
+            async for lines in self.lines(follow=follow):
+                yield lines
+        except NotFound:
+            yield [self.cut(_GONE)]
+        except Refused as error:
+            yield [self.cut(str(error))]
+        except KubeError as error:
+            if patient:
+                raise
+            yield [self.cut(str(error))]
+
+    async def lines(self, *, follow: bool) -> AsyncIterator[list[LogLine]]:
+        """What was not told yet: first of the life before, if there was one."""
+        restarts = self.restarts
+        if restarts - self._seen > 1:
+            self._seen = restarts - 1
+            text = f"(the container {self._source.container} was started again {restarts} times; what it said "
+            yield [self._own(f"{text}before its last two lives is lost)")]
+        if restarts > self._seen:
+            try:
+                async for lines in self._stream(previous=True):
+                    yield lines
+            except Refused:  # it is not kept any more
+                pass
+            self._seen = restarts
+        async for lines in self._stream(follow=follow):
+            yield lines
+
+    def cut(self, why: str) -> LogLine:
+        """That the log is not all there is."""
+        return self._own(f"(the log of {self._source.pod.name}/{self._source.container} is cut here: {why})")
+
+    def _own(self, text: str) -> LogLine:
+        return LogLine(self._decoder.at or self._at, f"{self._source.prefix}{text}\n", Originator.SYSTEM)
+
+    async def _stream(self, *, follow: bool = False, previous: bool = False) -> AsyncIterator[list[LogLine]]:
+        source, decoder = self._source, self._decoder
+        asked = self._kube.logs(source.pod, source.container, follow=follow, previous=previous, since=decoder.since)
+        decoder.begin()
+        async with aclosing(asked) as pieces:
+            async for piece in pieces:
+                if lines := list(decoder.feed(piece)):
+                    yield lines
+        if lines := list(decoder.end()):
+            yield lines
+
+
+async def _merged(logs: Sequence[AsyncGenerator[list[LogLine]]]) -> AsyncIterator[list[LogLine]]:
     """The lines of several logs by their times."""
     async with AsyncExitStack() as stack:
-        streams = [await stack.enter_async_context(aclosing(_patient(kube, one, lasts, follow=follow))) for one in some]
+        streams = [await stack.enter_async_context(aclosing(one)) for one in logs]
         heads: list[tuple[datetime, int, Iterator[LogLine], LogLine]] = []
 
         async def pull(number: int, batch: Iterator[LogLine]) -> None:
@@ -148,78 +219,3 @@ async def _merged(kube: Kube, some: Sequence[Source], lasts: Lasts, *, follow: b
             await pull(number, batch)
         if out:
             yield out
-
-
-async def _patient(kube: Kube, source: Source, lasts: Lasts, *, follow: bool) -> AsyncGenerator[list[LogLine]]:
-    """One log; none if there is none."""
-    try:
-        async for lines in _lines(kube, source, lasts, follow=follow):
-            yield lines
-    except (NotFound, Refused):
-        return
-
-
-async def _lines(kube: Kube, source: Source, lasts: Lasts, *, follow: bool) -> AsyncIterator[list[LogLine]]:
-    """One log, after the last line that is known."""
-    since = lasts.get(source, _NEVER)
-    asked = "" if since == _NEVER else since.isoformat().replace("+00:00", "Z")
-    decoder = Decoder(source.prefix, since)
-    async with aclosing(kube.logs(source.pod, source.container, follow=follow, since=asked)) as pieces:
-        async for piece in pieces:
-            if lines := list(decoder.feed(piece)):
-                lasts[source] = lines[-1].at
-                yield lines
-    if lines := list(decoder.end()):
-        lasts[source] = lines[-1].at
-        yield lines
-
-
-class Decoder:
-    """A container's log as a cluster tells it, ``<time> <text>`` for each line, made into lines.
-
-    ``since``: what is not later was told before. A line that is too long is told in pieces of the same time.
-    """
-
-    def __init__(self, prefix: str, since: datetime) -> None:
-        self._prefix, self._since = prefix, since
-        self._rest = b""
-        self._open: datetime | None = None  # the time of a line that was told in part
-
-    def feed(self, piece: bytes) -> Iterator[LogLine]:
-        """The lines that are complete with this."""
-        *whole, self._rest = (self._rest + piece).split(b"\n")
-        for line in whole:
-            yield from self._line(line, "\n")
-            self._open = None
-        while len(self._rest) > _LONGEST:
-            cut = _character_end(self._rest, _LONGEST)
-            taken, self._rest = self._rest[:cut], self._rest[cut:]
-            yield from self._line(taken, "")
-
-    def end(self) -> Iterator[LogLine]:
-        """What is left: a line without an end."""
-        if self._rest:
-            yield from self._line(self._rest, "")
-            self._rest = b""
-
-    def _line(self, line: bytes, end: str) -> Iterator[LogLine]:
-        text, prefix = line.decode(errors="replace"), ""
-        at = self._open
-        if at is None:
-            stamp, _, text = text.partition(" ")
-            try:
-                at = datetime.fromisoformat(stamp)
-            except ValueError:  # the cluster's own words: "rpc error: ..."
-                return
-            prefix = self._prefix
-        self._open = None if end else at
-        if at > self._since:
-            yield LogLine(at, f"{prefix}{text}{end}", Originator.USER)
-
-
-def _character_end(data: bytes, at: int) -> int:
-    """The last place up to ``at`` where no character is cut."""
-    for back in range(4):
-        if data[at - back] & 0xC0 != 0x80:
-            return at - back
-    return at

@@ -1,7 +1,7 @@
 """The Secret of an attempt: what its pods may know and their specs must not show. It goes with its TaskAction."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -25,6 +25,23 @@ class Secrets:
         """Have the Secret of an attempt be there."""
         with suppress(Exists):
             await self._kube.create(SECRETS, manifest(launch, request, namespace))
+
+    async def keep(self, name: str, values: Mapping[str, str], namespace: str) -> None:
+        """Have a Secret hold these variables, for every attempt of this server; no attempt owns it."""
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in sorted(values.items())}
+        labels = {MANAGED: "true"} | ({OWNER: self._owner} if self._owner else {})
+        made = {"metadata": {"name": name, "namespace": namespace, "labels": labels}, "type": "Opaque", "data": data}
+        try:
+            await self._kube.create(SECRETS, made)
+        except Exists:
+            await self._kube.patch(SECRETS, Name(namespace, name), {"metadata": {"labels": labels}, "data": data})
+
+    async def values(self, attempt: str, namespace: str) -> list[str]:
+        """What the Secret of an attempt holds; nothing if it has none."""
+        which = Selection(SECRETS, namespace, f"{ATTEMPT}={attempt_label(attempt)}")
+        found, _ = await self._kube.select(which)
+        texts = (value for one in found for value in (one.get("data") or {}).values())
+        return [base64.b64decode(text).decode(errors="replace") for text in texts]
 
     async def belong(self, name: str, action: Object) -> None:
         """Have a Secret go when its TaskAction does."""

@@ -48,6 +48,6 @@ def _presence(state: State) -> Presence:
     """An attempt that is about to be created, or whose pods have no node, has not begun to start."""
     if state.stage.over:
         return Presence.EXITED
-    if not state.pods and state.stage in (Stage.QUEUED, Stage.INITIALIZING):
+    if not (state.pods or state.handle) and state.stage in (Stage.QUEUED, Stage.INITIALIZING):
         return Presence.ACCEPTED
     return Presence.WAITING if state.stage is Stage.QUEUED else _PRESENCES[state.stage]

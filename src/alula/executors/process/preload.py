@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from alula.executors.process import lazily, rehearse, warm
+from alula.executors.process import lazily, near, rehearse, warm
 from alula.executors.process.runtime import Runtime
 
 _ENTRY = "flyte._bin.runtime"
@@ -45,6 +45,7 @@ def load(script: str) -> Runtime:
                 importlib.import_module(module)
         warm.warm()
         lazily.lazily()
+        near.install(durable=True)
     _close_syncify_loop()
     rehearse.rehearse()
     _settle()

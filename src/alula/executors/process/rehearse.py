@@ -17,6 +17,14 @@ _ARGUMENTS = (
     "--name", "none", "--project", "none", "--domain", "none", "--org", "none", "--image-cache", "", "--tgz", "s3://none",
     "--dest", ".", "--resolver", "none", "mod", "none", "instance", "none",
 )  # fmt: skip
+_DESCRIPTION = """Nothing.
+
+Args:
+    x: a number.
+
+Returns:
+    The number.
+"""
 
 
 def rehearse() -> None:
@@ -57,6 +65,7 @@ def _function() -> Callable[..., Any]:
     async def none(x: int = 3) -> int:
         return x
 
+    none.__doc__ = _DESCRIPTION  # its reader compiles patterns for all the ways to write one: 5 ms
     return none
 
 

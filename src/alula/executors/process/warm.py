@@ -14,7 +14,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 _SPARE_CONTEXTS = 2  # the SDK makes two HTTP clients in every attempt
 
@@ -29,6 +31,7 @@ def warm() -> None:
         _spare_roots_for_plain_http,
         _spare_roots_for_plain_objects,
         _spare_git_outside_of_it,
+        _hash_functions_once,
     ):
         try:
             step()
@@ -121,6 +124,23 @@ def _spare_git_outside_of_it() -> None:
         return ask(*args, **options) if _may_be_in_a_repository() else None
 
     module.config_from_root = config_from_root
+
+
+def _hash_functions_once() -> None:
+    """The SDK parses and hashes a task's function each time that the task is called. 0.4 ms."""
+    policy: Any = importlib.import_module("flyte._cache.policy_function_body").FunctionBodyPolicy
+    compute: Callable[..., str] = policy.get_version
+    known: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+
+    def get_version(self: Any, salt: str, params: Any) -> str:
+        if not isinstance(params.func, FunctionType):
+            return compute(self, salt, params)
+        versions = known.setdefault(params.func, {})
+        if salt not in versions:
+            versions[salt] = compute(self, salt, params)
+        return versions[salt]
+
+    policy.get_version = get_version
 
 
 def _may_be_in_a_repository() -> bool:

@@ -3,7 +3,7 @@
 A plugin of a user's own is an object of this form, named by an entry point of the group ``alula.plugins``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -90,17 +90,20 @@ class Failed(Exception):
 class Store(Protocol):
     """The object store, for those who run tasks without a pod of theirs."""
 
-    async def get(self, uri: str) -> bytes:
-        """
+    async def get(self, uri: str, *, limit: int = ...) -> bytes:
+        """The whole object.
+
         Raises:
             NotFound: there is no such object.
             Invalid: it cannot be read, whenever it is tried.
+            Exhausted: it has more than ``limit`` bytes.
             Unavailable: it cannot be read for now.
         """
         ...
 
     async def put(self, uri: str, data: bytes) -> None:
-        """
+        """Have an object be there, in one step.
+
         Raises:
             Invalid: it cannot be written, whenever it is tried.
             Unavailable: it cannot be written for now.
@@ -108,14 +111,31 @@ class Store(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What a `Remote` is made with.
+
+    ``secrets`` reads a Secret of the cluster, by its namespace and its name; what it returns is not to be kept. It
+    raises `Unavailable` if it cannot be read for now. ``steady`` counts seconds, from whenever.
+    """
+
+    store: Store
+    secrets: Callable[[str, str], Awaitable[Mapping[str, str]]]
+    steady: Callable[[], float]
+
+
 class Remote(Protocol):
     """A plugin whose attempts are no objects of the cluster: jobs of a service elsewhere, or nothing but time.
 
     `Unavailable` is that of `core.errors`. The Manager puts a finalizer on such TaskActions, so that `delete` is called
     whatever happens. That an attempt runs at most once rests on this: its status says that it is launched before
-    `create` is called; the handle that this returns is written to the status; and what is launched without a handle,
-    by a Manager that is not there any more, is lost (as after `Unsure`).
+    `create` is called; the handle that this returns is written to the status; and what is launched without a handle, by
+    a Manager that is not there any more, is lost (as after `Unsure`), unless `again` says that it can be begun again.
     """
+
+    def again(self, task: Task) -> bool:
+        """Whether `create`, called once more for an attempt, finds the job that is there, and begins no second one."""
+        ...
 
     async def knows(self, task: Task) -> bool:
         """Whether it carries out such a task.
@@ -126,7 +146,7 @@ class Remote(Protocol):
         ...
 
     async def create(self, task: Task, now: datetime) -> bytes:
-        """Have it begin. What is returned is all that is needed to find it again; it holds no secret.
+        """Have it begin. What is returned is all that is needed to find it again: some bytes, and no secret.
 
         Raises:
             Unavailable: it did not begin.
@@ -140,14 +160,18 @@ class Remote(Protocol):
         """What is to be seen of it now. Nobody tells of changes: ``look_again`` says when to ask again.
 
         Raises:
-            Unavailable: it cannot be seen for now.
+            Unavailable: it cannot be seen for now. That is told, and tried again for as long as it takes.
+            BadTask: nothing can come of it, whatever becomes of the job: that is ended.
         """
         ...
 
     async def delete(self, task: Task, handle: bytes, now: datetime) -> None:
         """End it. Of one that has ended, or is not there any more, nothing is done.
 
+        ``handle`` is empty for one that may have begun, and of which no more is known.
+
         Raises:
             Unavailable: try again.
+            BadTask: it cannot be ended.
         """
         ...

@@ -4,26 +4,21 @@ A secret is named in the task, read when it is needed, handed to the connector, 
 """
 
 import json
-import logging
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flyteidl2.connector import connector_pb2
 from flyteidl2.core import execution_pb2, identifier_pb2, security_pb2
 
 from alula.core.errors import Unavailable
 from alula.core.taskaction import Cause, Link, Stage, State
-from alula.manager.plugins.base import BadTask, Seen, Store, Task
-from alula.manager.remote.calls import Endpoint, Wire, asked, begun, is_gone
+from alula.manager.plugins.base import BadTask, Offers, Seen, Task
+from alula.manager.remote.calls import Endpoint, Wire, is_gone
 from alula.manager.remote.data import inputs, leave
-from alula.manager.remote.directory import Directory
-
-_log = logging.getLogger(__name__)
-_PATIENCE = timedelta(minutes=10)  # with a connector that does not answer
-_SOONEST, _LATEST = timedelta(seconds=1), timedelta(seconds=30)  # until a job is looked at again
-_PART = 10  # of its age: so much later
+from alula.manager.remote.directory import Category, Directory
+from alula.manager.remote.pace import pause
 
 _P = execution_pb2.TaskExecution
 _STAGES = {
@@ -37,8 +32,6 @@ _STAGES = {
     _P.FAILED: Stage.FAILED,
     _P.RETRYABLE_FAILED: Stage.FAILED,
 }
-
-Secrets = Callable[[str, str], Awaitable[Mapping[str, str]]]  # a namespace and a Secret's name: what is in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +51,24 @@ class _Handle:
 
 
 class ConnectorPlugin:
-    """All tasks that a connector says it carries out. ``secrets`` reads a Secret of the cluster."""
+    """All tasks that a connector says it carries out."""
 
-    def __init__(self, wire: Wire, directory: Directory, store: Store, secrets: Secrets) -> None:
+    def __init__(self, wire: Wire, directory: Directory, offers: Offers) -> None:
         self._wire = wire
         self._directory = directory
-        self._store = store
-        self._secrets = secrets
-        self._silent: dict[str, datetime] = {}  # attempts whose connector does not answer, since when
+        self._store, self._secrets = offers.store, offers.secrets
 
     async def knows(self, task: Task) -> bool:
         """See `Remote.knows`."""
-        return await self._find(task) is not None
+        found = await self._find(task)
+        if found is not None:
+            self._wire.check(found)
+        return found is not None
+
+    def again(self, task: Task) -> bool:
+        """See `Remote.again`."""
+        found = self._directory.last(_category(task), task.request.project, task.request.domain)
+        return found is not None and found.again
 
     async def create(self, task: Task, now: datetime) -> bytes:
         """See `Remote.create`."""
@@ -81,42 +80,39 @@ class ConnectorPlugin:
             task_execution_metadata=_metadata(task),
             connection=await self._connection(task),
         )
-        made = await begun(self._wire.jobs(endpoint).create_task(request))
+        made = await self._wire.begun(endpoint, self._wire.jobs(endpoint).create_task(request))
         return _Handle(made.resource_meta, now).pack()
 
     async def get(self, task: Task, handle: bytes, now: datetime) -> Seen:
-        """See `Remote.get`. A connector that does not answer for long fails the attempt, and not at its expense."""
+        """See `Remote.get`."""
         job = _Handle.unpack(handle)
-        try:
-            found = await self._resource(task, job)
-            if found.phase == _P.SUCCEEDED and found.outputs.literals:
-                await leave(task, self._store, found.outputs)
-        except BadTask as error:
-            return _failed(job, Cause(error.code, str(error), recoverable=False), now)
-        except Unavailable as error:
-            if self._is_patient(task, now):
-                raise
-            text = f"the job was not to be seen for {_PATIENCE}: {error}"
-            return _failed(job, Cause("ConnectorUnreachable", text, system=True), now)
-        self._silent.pop(task.request.name, None)
-        return _seen(found, job, now)
+        endpoint = await self._endpoint(task)
+        request = connector_pb2.GetTaskRequest(
+            resource_meta=job.meta,
+            task_category=_proto(_category(task)),
+            output_prefix=task.request.output_uri,
+            connection=await self._connection(task),
+        )
+        answer = await self._wire.asked(endpoint, self._wire.jobs(endpoint).get_task(request))
+        found = answer.resource
+        if found.phase == _P.SUCCEEDED and found.outputs.literals:
+            await leave(task, self._store, found.outputs)
+        return _seen(task, found, job, now)
 
     async def delete(self, task: Task, handle: bytes, now: datetime) -> None:
-        """See `Remote.delete`. With a connector that does not answer it is given up after a while, and said so."""
-        job, name = _Handle.unpack(handle), task.request.name
+        """See `Remote.delete`."""
+        if not handle:
+            raise BadTask("it may have begun, and the connector has not said what it is called")
+        job = _Handle.unpack(handle)
+        endpoint = await self._endpoint(task)
+        request = connector_pb2.DeleteTaskRequest(
+            resource_meta=job.meta, task_category=_proto(_category(task)), connection=await self._connection(task)
+        )
         try:
-            request = connector_pb2.DeleteTaskRequest(
-                resource_meta=job.meta, task_category=_category(task), connection=await self._connection(task)
-            )
-            await asked(self._wire.jobs(await self._endpoint(task)).delete_task(request))
-        except BadTask as error:
-            _log.warning("the job of %s, %s, was left to itself: %s", name, job.meta, error)
+            await self._wire.asked(endpoint, self._wire.jobs(endpoint).delete_task(request))
         except Unavailable as error:
             if not is_gone(error):
-                if self._is_patient(task, now):
-                    raise
-                _log.warning("the job of %s, %s, was left to itself: %s", name, job.meta, error)
-        self._silent.pop(name, None)
+                raise
 
     async def logs(self, task: Task, handle: bytes) -> AsyncIterator[connector_pb2.GetTaskLogsResponseBody]:
         """What a job has logged so far, page by page.
@@ -124,14 +120,15 @@ class ConnectorPlugin:
         Raises:
             Unavailable: it is not to be had for now, or the connector has no logs.
         """
-        client, token = self._wire.jobs(await self._endpoint(task)), ""
+        endpoint, token = await self._endpoint(task), ""
+        client = self._wire.jobs(endpoint)
         while True:
             request = connector_pb2.GetTaskLogsRequest(
-                resource_meta=_Handle.unpack(handle).meta, task_category=_category(task), token=token
+                resource_meta=_Handle.unpack(handle).meta, task_category=_proto(_category(task)), token=token
             )
             before, token = token, ""
             answers = aiter(client.get_task_logs(request))
-            while (answer := await asked(anext(answers, None))) is not None:
+            while (answer := await self._wire.asked(endpoint, anext(answers, None))) is not None:
                 if answer.HasField("body"):
                     yield answer.body
                 token = answer.header.token or token
@@ -149,35 +146,18 @@ class ConnectorPlugin:
         whole = connector_pb2.GetTaskMetricsRequest()
         whole.CopyFrom(request)
         whole.resource_meta = _Handle.unpack(handle).meta
-        whole.task_category.CopyFrom(_category(task))
-        return await asked(self._wire.jobs(await self._endpoint(task)).get_task_metrics(whole))
-
-    def _is_patient(self, task: Task, now: datetime) -> bool:
-        """Whether its connector may still be silent. It is forgotten when not: whatever comes next begins anew."""
-        since = self._silent.setdefault(task.request.name, now)
-        if now - since < _PATIENCE:
-            return True
-        self._silent.pop(task.request.name)
-        return False
-
-    async def _resource(self, task: Task, job: _Handle) -> connector_pb2.Resource:
-        request = connector_pb2.GetTaskRequest(
-            resource_meta=job.meta,
-            task_category=_category(task),
-            output_prefix=task.request.output_uri,
-            connection=await self._connection(task),
-        )
-        found = await asked(self._wire.jobs(await self._endpoint(task)).get_task(request))
-        return found.resource
+        whole.task_category.CopyFrom(_proto(_category(task)))
+        endpoint = await self._endpoint(task)
+        return await self._wire.asked(endpoint, self._wire.jobs(endpoint).get_task_metrics(whole))
 
     async def _find(self, task: Task) -> Endpoint | None:
-        category = _category(task)
-        return await self._directory.find((category.name, category.version), task.request.project, task.request.domain)
+        return await self._directory.find(_category(task), task.request.project, task.request.domain)
 
     async def _endpoint(self, task: Task) -> Endpoint:
         found = await self._find(task)
         if found is None:
             raise Unavailable(f"no connector is there any more for tasks of type {task.template.type!r}")
+        self._wire.check(found)
         return found
 
     async def _connection(self, task: Task) -> security_pb2.Connection:
@@ -198,11 +178,7 @@ class ConnectorPlugin:
         )
 
 
-def _failed(job: _Handle, cause: Cause, now: datetime) -> Seen:
-    return Seen(State(Stage.FAILED, cause.message, cause, started_at=job.begun, ended_at=now))
-
-
-def _seen(found: connector_pb2.Resource, job: _Handle, now: datetime) -> Seen:
+def _seen(task: Task, found: connector_pb2.Resource, job: _Handle, now: datetime) -> Seen:
     stage = _STAGES.get(found.phase, Stage.RUNNING)
     links = tuple(Link(log.name, log.uri) for log in found.log_links)
     cause = None
@@ -218,12 +194,15 @@ def _seen(found: connector_pb2.Resource, job: _Handle, now: datetime) -> Seen:
         ended_at=now if stage.over else None,
         links=links,
     )
-    pause = min(max((now - job.begun) / _PART, _SOONEST), _LATEST)
-    return Seen(state, None if stage.over else now + pause)
+    return Seen(state, None if stage.over else now + pause(task.request.name, now - job.begun))
 
 
-def _category(task: Task) -> connector_pb2.TaskCategory:
-    return connector_pb2.TaskCategory(name=task.template.type, version=task.template.task_type_version)
+def _category(task: Task) -> Category:
+    return task.template.type, task.template.task_type_version
+
+
+def _proto(category: Category) -> connector_pb2.TaskCategory:
+    return connector_pb2.TaskCategory(name=category[0], version=category[1])
 
 
 def _metadata(task: Task) -> connector_pb2.TaskExecutionMetadata:

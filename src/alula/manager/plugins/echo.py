@@ -21,6 +21,10 @@ class EchoPlugin:
         """See `Remote.knows`."""
         return task.template.type == _TYPE
 
+    def again(self, task: Task) -> bool:
+        """See `Remote.again`. Nothing runs."""
+        return True
+
     async def create(self, task: Task, now: datetime) -> bytes:
         """See `Remote.create`."""
         interface = task.template.interface

@@ -14,7 +14,8 @@ from alula.manager.podspec import build, observe
 class PodPlugin:
     """The pod is the object itself; it has no parts."""
 
-    types: Sequence[str] = ("container", "python", "python-task", "raw-container", "sidecar")
+    # "actor" is a task with a `ReusePolicy`: here each has a pod of its own, which costs time and changes nothing else.
+    types: Sequence[str] = ("actor", "container", "python", "python-task", "raw-container", "sidecar")
     kind: Kind = PODS
     parts: Sequence[Kind] = ()
 
@@ -24,8 +25,16 @@ class PodPlugin:
 
     def observe(self, task: Task, found: Object, parts: Sequence[Object], now: datetime) -> Seen:
         """See `Plugin.observe`."""
-        seen = observe.observe(found, task.settings, now)
+        seen = _of_ours(task, observe.observe(found, task.settings, now))
         return replace(seen, state=replace(seen.state, links=tuple(_links(task, found, seen.state))))
+
+
+def _of_ours(task: Task, seen: Seen) -> Seen:
+    """A pod whose Secret of alula's is gone is no fault of its task: the next attempt has another one."""
+    cause, secret = seen.state.cause, task.request.secret
+    if cause is None or not secret or f'secret "{secret}" not found' not in cause.message:
+        return seen
+    return replace(seen, state=replace(seen.state, cause=replace(cause, system=True, recoverable=True)))
 
 
 def _links(task: Task, pod: Object, state: State) -> Iterator[Link]:
@@ -48,6 +57,7 @@ def _values(task: Task, pod: Object, state: State) -> Mapping[str, str]:
         "podUID": pod["metadata"].get("uid", ""),
         "namespace": mine.namespace,
         "containerName": mine.primary,
+        "containerID": _container_id(pod, mine.primary),
         "hostname": (pod.get("spec") or {}).get("nodeName", ""),
         "logName": "main",
         "generatedName": request.name,
@@ -64,3 +74,10 @@ def _values(task: Task, pod: Object, state: State) -> Mapping[str, str]:
         **{f"podUnix{what}Time": str(int(at.timestamp())) for what, at in times.items() if at},
         **{f"podRFC3339{what}Time": at.isoformat().replace("+00:00", "Z") for what, at in times.items() if at},
     }
+
+
+def _container_id(pod: Object, name: str) -> str:
+    """What its runtime calls a container, without the runtime's own name (``containerd://``)."""
+    told = (pod.get("status") or {}).get("containerStatuses") or ()
+    found = next((one.get("containerID") or "" for one in told if one["name"] == name), "")
+    return str(found).rpartition("://")[2]

@@ -29,7 +29,6 @@ from alula.manager.podspec.target import draft
 
 _HEAD, _WORKER, _SUBMITTER = "head", "worker", "submitter"
 _SUBMITS = "ray-job-submitter"  # the container that KubeRay looks for
-_LINGER = 60  # seconds that the cluster stays when its job is over, so that its logs can be fetched
 _PORTS = {"gcs-server": 6379, "client": 10001, "dashboard": 8265}  # as KubeRay calls them
 _QUIET = {"RAY_COLOR_PREFIX": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}  # in logs that are no terminals
 _FIELDS = {"MY_POD_NAME": "metadata.name", "MY_POD_IP": "status.podIP"}  # what start parameters may refer to
@@ -51,13 +50,15 @@ _SYSTEM = frozenset(
 class RayPlugin:
     """``dashboard`` is a template of the URI of a cluster's dashboard, "" if people cannot reach it.
 
-    Its variables: ``rayClusterName``, ``rayJobID``, ``namespace``.
+    Its variables: ``rayClusterName``, ``rayJobID``, ``namespace``. ``linger``: the seconds that a cluster stays when
+    its job is over, if the task says nothing.
     """
 
     types: ClassVar[Sequence[str]] = ("ray",)
     kind: ClassVar[Kind] = Kind("ray.io", "v1", "RayJob", "rayjobs")
     parts: ClassVar[Sequence[Kind]] = (PODS,)
     dashboard: str = ""
+    linger: int = 60  # so that its logs can be fetched
 
     def build(self, task: Task) -> Object:
         """See `Plugin.build`. The task's command runs in the head's pod; the submitter's log is what it prints."""
@@ -78,7 +79,7 @@ class RayPlugin:
             "submissionMode": "K8sJobMode",
             "submitterPodTemplate": _submitter(head["template"]),
             "shutdownAfterJobFinishes": True,
-            "ttlSecondsAfterFinished": job.ttl_seconds_after_finished or _LINGER,
+            "ttlSecondsAfterFinished": job.ttl_seconds_after_finished or self.linger,
             "backoffLimit": 0,  # who tries again is not KubeRay's to decide
         }
         return {

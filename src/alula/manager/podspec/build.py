@@ -147,18 +147,22 @@ def _measured(made: Draft, defaults: Mapping[str, str]) -> Spec:
 
 
 def _settled(spec: Spec, task: Task) -> Spec:
-    """The spec with the administrator's values where nothing else is said, and what is always so."""
+    """The spec with the administrator's values where nothing else is said, and what is always so.
+
+    Credentials of registries are all of them: a kubelet tries one after the other.
+    """
     settings, request = task.settings, task.request
     usual = {
         "serviceAccountName": settings.service_account,
         "schedulerName": settings.scheduler,
         "securityContext": settings.security_context,
         "hostNetwork": settings.host_network,
-        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
     }
+    pulls = [*(spec.get("imagePullSecrets") or ()), *({"name": name} for name in settings.image_pull_secrets)]
     always = {"restartPolicy": "Never", "enableServiceLinks": False}
     grace = {"terminationGracePeriodSeconds": math.ceil(request.grace)}
-    return {**always, **grace, **{key: value for key, value in usual.items() if value}, **spec}
+    found = {**always, **grace, **{key: value for key, value in usual.items() if value}, **spec}
+    return found | ({"imagePullSecrets": list({one["name"]: one for one in pulls}.values())} if pulls else {})
 
 
 def _labels(task: Task) -> dict[str, str]:

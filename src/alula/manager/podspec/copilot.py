@@ -13,7 +13,7 @@ from flyteidl2.core import tasks_pb2
 
 from alula.core.taskaction import Request
 from alula.manager.plugins.base import Task
-from alula.manager.podspec.environment import reference, surroundings
+from alula.manager.podspec.environment import references, surroundings
 from alula.manager.podspec.plain import merged
 from alula.manager.podspec.resources import quantity
 from alula.manager.podspec.settings import PodSettings
@@ -121,7 +121,7 @@ def _container(name: str, command: str, options: Mapping[str, str], task: Task) 
 def _stores(request: Request, settings: PodSettings) -> list[dict[str, Any]]:
     """How the object store is reached. The task's other variables and secrets are not for our own image."""
     said = [{"name": name, "value": value} for name, value in request.env.items() if name.startswith(_STORES)]
-    kept = [reference(name, request.secret, name) for name in request.secret_env if name.startswith(_STORES)]
+    kept = [one for one in references(request) if one["name"].startswith(_STORES)]
     return list({one["name"]: one for one in (*surroundings(settings), *said, *kept)}.values())
 
 

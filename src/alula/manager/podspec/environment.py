@@ -32,7 +32,7 @@ def environment(own: Env, request: Request, settings: PodSettings, own_of_main: 
     referring = {one["name"] for one in own if "valueFrom" in one}
     said = {name: value for name, value in request.env.items() if (name, value) not in strangers}
     attempt: Env = [{"name": name, "value": value} for name, value in said.items() if value or name not in referring]
-    secret: Env = [reference(name, request.secret, name) for name in request.secret_env]
+    secret: Env = references(request)
     files: Env = [
         {"name": "FLYTE_SECRETS_DEFAULT_DIR", "value": FOLDER},
         {"name": "FLYTE_SECRETS_FILE_PREFIX", "value": ""},
@@ -57,6 +57,12 @@ def equip(container: Mapping[str, Any], request: Request, settings: PodSettings,
     env = environment(container.get("env") or [], request, settings, own_of_main)
     mounts = {"volumeMounts": [mount()]} if request.secret_files else {}
     return merged({"terminationMessagePolicy": "FallbackToLogsOnError", **container, "env": env}, mounts)
+
+
+def references(request: Request) -> Env:
+    """The attempt's variables that are in Secrets; those of its own go before those that are there for all."""
+    of_all = [reference(name, secret, name) for name, secret in request.secret_refs.items()]
+    return of_all + [reference(name, request.secret, name) for name in request.secret_env]
 
 
 def reference(name: str, secret: str, key: str) -> dict[str, Any]:

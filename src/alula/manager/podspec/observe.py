@@ -1,13 +1,16 @@
 """What a pod tells of its attempt: how far it is, and how it ended (executor.md 5.8, 8.2, 8.4)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from alula.core import copilot as raw
 from alula.core.taskaction import Cause, Pod, Stage, State
 from alula.kube.objects import Object
 from alula.manager.plugins.base import Seen
+from alula.manager.podspec.advice import advised
 from alula.manager.podspec.copilot import DOWNLOAD, UPLOAD
 from alula.manager.podspec.pending import Finding, pending
 from alula.manager.podspec.settings import PodSettings
@@ -16,7 +19,9 @@ from alula.manager.podspec.statuses import End, Part, Reading, read
 OUT_OF_MEMORY, TOO_MUCH_DISK = "OOMKilled", "EphemeralStorageExceeded"
 INTERRUPTED, DELETED = "Interrupted", "ResourceDeletedExternally"
 
-_FROM_OUTSIDE = frozenset({137, 143, 247})  # SIGKILL, SIGTERM, and SIGKILL as some runtimes have it
+_UNSEEN = "ContainerStatusUnknown"  # its node was away; the exit code is made up
+# Killed, crashed or told to end by a signal; and SIGKILL as some runtimes have it.
+_BY_SIGNAL = frozenset({*(128 + number for number in (4, 5, 6, 7, 8, 9, 11, 15)), 247})
 _CANNOT_START = frozenset({"StartError", "ContainerCannotRun"})
 _MARGIN = timedelta(seconds=10)  # for a node to tell that it did what it was told
 _LONGEST = 4096  # characters of a container's last words
@@ -32,16 +37,17 @@ def observe(pod: Object, settings: PodSettings, now: datetime, primary: str = ""
     """What is to be seen of a pod. ``primary``: the container that decides, if the pod does not name it itself."""
     seen = read(pod, primary)
     found = _found(seen, settings, now)
+    cause = advised(found.cause) if found.cause is not None else None
     main, begun = seen.main, [part.end.started_at if part.end else part.running_since for part in seen.parts]
     ends = [part.end.ended_at for part in _deciding(seen) if part.end and part.end.ended_at]
     started = (main.end.started_at if main.end else main.running_since) if main else None
     state = State(
         stage=found.stage,
-        reason=found.reason,
-        cause=found.cause,
+        reason=cause.message if cause is not None else found.reason,
+        cause=cause,
         started_at=started or (min(filter(None, begun), default=None) if found.stage.over else None),
         ended_at=(max(ends, default=None) or (now if found.cause else None)) if found.stage.over else None,
-        exit_code=main.end.code if main and main.end and found.stage.over else None,
+        exit_code=_exit_code(seen, found),
         pods=(Pod(seen.name, seen.namespace, seen.containers(), seen.primary if main else ""),),
     )
     return Seen(state, None if found.stage.over else found.look_again)
@@ -61,10 +67,27 @@ def _found(seen: Reading, settings: PodSettings, now: datetime) -> Finding:
     if seen.deleted_at is not None:
         return _leaving(seen, main, seen.deleted_at, now)
     if main.running or (seen.phase == "Running" and main.waiting is None):
-        return Finding(Stage.RUNNING)
+        return Finding(Stage.RUNNING, _about_to_end(seen))
     if seen.phase == "Unknown":
         return Finding(Stage.RUNNING, "its node does not answer")
     return pending(seen, main, settings, now)
+
+
+def _exit_code(seen: Reading, found: Finding) -> int | None:
+    """The primary container's, if somebody saw its end, and that decided and not what was done to the pod."""
+    if not found.stage.over or seen.main is None or seen.main.end is None or seen.main.end.reason == _UNSEEN:
+        return None
+    return None if found.cause is not None and found.cause == _done_to(seen) else seen.main.end.code
+
+
+def _about_to_end(seen: Reading) -> str:
+    """That the cluster is going to end a pod: once it is gone it tells no more."""
+    found = seen.holds("DisruptionTarget")
+    return "" if found is None else f"the cluster is about to end the pod ({_disruption(found)})"
+
+
+def _disruption(found: Mapping[str, Any]) -> str:
+    return ": ".join(filter(None, (found.get("reason"), found.get("message"))))
 
 
 def _failed(cause: Cause) -> Finding:
@@ -94,8 +117,7 @@ def _done_to(seen: Reading) -> Cause | None:
     if seen.reason in _OF_NODES:
         return _interrupted("the pod was ended by its node or for another", seen)
     if (disrupted := seen.holds("DisruptionTarget")) is not None:
-        text = f"{disrupted.get('reason', '')}: {disrupted.get('message', '')}"
-        return _interrupted(f"the pod was ended by the cluster ({text})", seen)
+        return _interrupted(f"the pod was ended by the cluster ({_disruption(disrupted)})", seen)
     return None
 
 
@@ -105,7 +127,7 @@ def _ended(seen: Reading, main: Part, end: End) -> Finding:
     if upload is not None and upload.end is None and seen.phase not in ("Failed", "Succeeded"):
         return Finding(Stage.RUNNING, "its outputs are being collected")
     if end.code != 0 or _ran_out(end):
-        return _failed(_deleted(seen, end) or _cause(main, end))
+        return _failed(_deleted(seen, end) or _with_others(seen, main, _cause(main, end)))
     if upload is not None and upload.end is None:
         return _failed(_interrupted("the pod ended before its outputs were collected", seen))
     if upload is not None and upload.end is not None and upload.end.code != 0:
@@ -122,6 +144,8 @@ def _deleted(seen: Reading, end: End) -> Cause | None:
         return None
     if end.ended_at < seen.deleted_at - timedelta(seconds=seen.deletion_grace):
         return None
+    if (done := _done_to(seen)) is not None:
+        return done
     return Cause(DELETED, f"the pod was deleted while it ran, and not by alula; {_told(seen)}", system=True)
 
 
@@ -130,7 +154,9 @@ def _leaving(seen: Reading, main: Part, deleted_at: datetime, now: datetime) -> 
     until = deleted_at + _MARGIN
     if now < until:
         stage = Stage.RUNNING if main.running else Stage.INITIALIZING
-        return Finding(stage, "the pod was deleted, and not by alula", look_again=until)
+        return Finding(stage, _about_to_end(seen) or "the pod was deleted, and not by alula", look_again=until)
+    if (done := _done_to(seen)) is not None:
+        return _failed(done)
     text = f"the pod was deleted, and not by alula, and its node does not say how it ended; {_told(seen)}"
     return _failed(Cause(DELETED, text, system=True))
 
@@ -140,9 +166,17 @@ def _cause(part: Part, end: End) -> Cause:
     text = _text(part, end)
     if _ran_out(end):
         return Cause(OUT_OF_MEMORY, text)
-    if end.code in _FROM_OUTSIDE:
+    if end.code in _BY_SIGNAL:
         return Cause(INTERRUPTED, text, system=True)
     return Cause("ContainerCannotStart" if end.reason in _CANNOT_START else "ContainerFailed", text)
+
+
+def _with_others(seen: Reading, main: Part, cause: Cause) -> Cause:
+    """What may have been the reason of a failure: another container ran out of memory."""
+    dead = [part.name for part in seen.parts if part is not main and any(map(_ran_out, filter(None, part.ends)))]
+    if not dead or cause.code == OUT_OF_MEMORY:
+        return cause
+    return replace(cause, message=f"{cause.message}\nBeside it {', '.join(dead)} ran out of memory: give it more")
 
 
 def _copilots(part: Part, end: End) -> Cause:

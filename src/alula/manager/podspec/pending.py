@@ -1,7 +1,7 @@
 """A pod whose primary container has not started: what it waits for, and whether that is in vain (executor.md 5.8)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from alula.core.taskaction import Cause, Stage
@@ -59,7 +59,21 @@ def _waits(seen: Reading, main: Part, settings: PodSettings, now: datetime) -> F
         trouble = _trouble(part, settings)
         if trouble is not None:
             return _troubled(part, trouble, _since(seen, part), now)
-    return _starts(seen, main)
+    return _in_time(seen, main, settings.creating_timeout, now)
+
+
+def _in_time(seen: Reading, main: Part, patience: timedelta | None, now: datetime) -> Finding:
+    """Nothing is wrong, as far as the kubelet says; but of a missing volume it never says more."""
+    found = _starts(seen, main)
+    part = next((one for one in seen.parts if (one.init or one is main) and not (one.running or one.end)), None)
+    busy = any(one.running for one in seen.parts if one.init and not one.sidecar)
+    if patience is None or part is None or busy or seen.holds("PodScheduled") is None:
+        return found
+    since = _since(seen, part)
+    if since is None or now < since + patience:
+        return replace(found, look_again=since + patience if since else None)
+    text = f"the container {part.name} was not created within {patience}: {found.reason}"
+    return Finding(Stage.FAILED, text, Cause("ContainersNotReady|ContainerCreating", text, system=True))
 
 
 def _starts(seen: Reading, main: Part) -> Finding:

@@ -31,7 +31,8 @@ class PodSettings:
     image_pull_secrets: Sequence[str] = ()
     image_pull_grace: timedelta = timedelta(minutes=3)
     create_container_grace: timedelta = timedelta(minutes=3)
-    pending_timeout: timedelta | None = None
+    pending_timeout: timedelta | None = None  # for a node and all that comes before a pod runs
+    creating_timeout: timedelta | None = timedelta(hours=1)  # for volumes, network and image, once it has a node
     copilot_image: str = "alula:latest"  # our own image; its entry point is `alula copilot`
     upload_timeout: timedelta = timedelta(hours=1)  # for what a raw container leaves
     security_context: Mapping[str, Any] | None = None

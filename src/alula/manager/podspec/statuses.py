@@ -38,6 +38,12 @@ class Part:
     running: bool = False
     end: End | None = None
     before: End | None = None  # how it ended the last time, if it was started again
+    restarts: int = 0
+
+    @property
+    def ends(self) -> tuple[End | None, End | None]:
+        """How it ended, and how the time before: as far as it did."""
+        return self.end, self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,9 @@ class Reading:
                 init=part.init,
                 started_at=part.end.started_at if part.end else part.running_since,
                 ended_at=part.end.ended_at if part.end else None,
+                restarts=part.restarts,
             )
-            for part in self.parts
+            for part in map(_last_life, self.parts)
             if part.running or part.end
         )
 
@@ -107,6 +114,11 @@ def instant(text: str | None) -> datetime | None:
     return found if found is not None and found.year > 1970 else None
 
 
+def _last_life(part: Part) -> Part:
+    """One that waits to be started again has a log: that of its last time."""
+    return part if part.end or part.running or not part.before else replace(part, end=part.before)
+
+
 def _parts(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Part]:
     """In the order in which they start; also those that the kubelet has not told of yet."""
     for init, declared, told in (
@@ -123,13 +135,14 @@ def _part(part: Part, told: Mapping[str, Any]) -> Part:
     state = told.get("state") or {}
     before = _end((told.get("lastState") or {}).get("terminated"))
     waiting, running, end = state.get("waiting"), state.get("running"), _end(state.get("terminated"))
+    part = replace(part, before=before, restarts=int(told.get("restartCount") or 0))
     if end is not None:
-        return replace(part, end=end, before=before)
+        return replace(part, end=end)
     if running is not None:
-        return replace(part, running=True, running_since=instant(running.get("startedAt")), before=before)
+        return replace(part, running=True, running_since=instant(running.get("startedAt")))
     if waiting is not None:
         reason, message = waiting.get("reason") or "", waiting.get("message") or ""
-        return replace(part, waiting=reason, message=message, before=before)
+        return replace(part, waiting=reason, message=message)
     return part
 
 

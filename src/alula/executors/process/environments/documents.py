@@ -1,11 +1,11 @@
 """What the task `build-image` reads and writes in the object store: its inputs, its outputs or its error."""
 
-import os
 from dataclasses import dataclass
 
+import obstore
 from flyteidl2.core import execution_pb2, literals_pb2
 from flyteidl2.task import common_pb2
-from obstore.store import S3Store
+from obstore.store import ObjectStore, from_url
 
 from alula.core import image as images
 
@@ -25,26 +25,18 @@ class Objects:
     """The object store, reached as tasks reach it: by their variables."""
 
     def get(self, uri: str) -> bytes:
-        store, key = self._at(uri)
-        return bytes(store.get(key).bytes())
+        store, key = _at(uri)
+        return bytes(obstore.get(store, key).bytes())
 
     def put(self, uri: str, body: bytes) -> None:
-        store, key = self._at(uri)
-        store.put(key, body)
+        store, key = _at(uri)
+        obstore.put(store, key, body)
 
-    def _at(self, uri: str) -> tuple[S3Store, str]:
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        endpoint = os.environ["FLYTE_AWS_ENDPOINT"]
-        store = S3Store(
-            bucket,
-            endpoint=endpoint,
-            region=os.environ.get("AWS_REGION", "us-east-1"),
-            access_key_id=os.environ["FLYTE_AWS_ACCESS_KEY_ID"],
-            secret_access_key=os.environ["FLYTE_AWS_SECRET_ACCESS_KEY"],
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": endpoint.startswith("http://")},
-        )
-        return store, key
+
+def _at(uri: str) -> tuple[ObjectStore, str]:
+    scheme, _, path = uri.partition("://")
+    bucket, _, key = path.partition("/")
+    return from_url(f"{scheme}://{bucket}", client_options={"allow_http": True}), key
 
 
 def asked(body: bytes) -> Asked:

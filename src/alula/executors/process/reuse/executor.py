@@ -4,23 +4,21 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 from alula.base.news import News
-from alula.core.errors import DomainError, LaunchRefused
+from alula.core.errors import LaunchRefused
 from alula.core.launch import Launch, LogLine, Observation, Presence, Resources, Reuse
 from alula.executors.base import Executor
 from alula.executors.process import follow as _follow
 from alula.executors.process import records
 from alula.executors.process.reuse import arguments, shared, worker
-from alula.executors.process.reuse.handed import MOST
 from alula.executors.process.reuse.peer import Peer
 from alula.executors.process.reuse.pool import Attempt, Member, Pool, lost
 
@@ -33,15 +31,6 @@ _CAP = 256 * 1024 * 1024  # bytes
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """Objects below ``base``. ``read`` gives `None` for one that cannot be read; ``write`` raises a `DomainError`."""
-
-    base: str
-    read: Callable[[str], Awaitable[bytes | None]]
-    write: Callable[[str, bytes], Awaitable[None]]
-
-
 class ReusingExecutor:
     """Keeps the promise of `Executor` by another that runs processes; some of those are workers for many attempts.
 
@@ -51,7 +40,6 @@ class ReusingExecutor:
     Args:
         processes: runs the processes. It is entered before this, and left after.
         home: its folder.
-        objects: where attempts read their inputs and write their outputs; without it, they do all of that themselves.
         log_cap: bytes of an attempt's log.
         reuse: whether attempts may share processes; else all are passed on.
     """
@@ -61,11 +49,10 @@ class ReusingExecutor:
         processes: Executor,
         home: Path,
         *,
-        objects: Objects | None = None,
         log_cap: int = _CAP,
         reuse: bool = True,
     ) -> None:
-        self._objects, self._log_cap, self._reuse = objects, log_cap, reuse
+        self._log_cap, self._reuse = log_cap, reuse
         self._processes = processes
         self._home = records.Home(home.absolute())
         self._logs = shared.Logs(self._home)
@@ -118,9 +105,7 @@ class ReusingExecutor:
             self._end(attempt, lost(attempt, "it was begun in an earlier life of this server"))
             return
         self._attempts[launch.name] = attempt
-        await self._hand(attempt, parsed["inputs"], parsed["outputs"])
-        if not attempt.over.is_set():  # it may have been released meanwhile
-            self._pool(_with(reuse, launch.resources)).add(attempt)
+        self._pool(_with(reuse, launch.resources)).add(attempt)
 
     async def observe(self, name: str) -> Observation | None:
         """See `Executor.observe`."""
@@ -169,27 +154,6 @@ class ReusingExecutor:
         return [name for name in await self._processes.names() if not name.startswith(_PREFIX)] + list(self._attempts)
 
     # Attempts
-
-    async def _hand(self, attempt: Attempt, inputs: str, outputs: str) -> None:
-        """Spare the attempt the requests for what this server has, or is to have, at hand."""
-        if self._objects is None:
-            return
-        if outputs.startswith(f"{self._objects.base}/"):
-            attempt.wanted = (f"{outputs}/outputs.pb", f"{outputs}/error.pb")
-        content = await self._objects.read(inputs)
-        if content is not None and len(content) <= MOST:
-            attempt.given = {inputs: b64encode(content).decode()}
-
-    async def _settle(self, attempt: Attempt, record: records.Record) -> None:
-        """The attempt has ended; what it handed over is stored before anybody hears of that."""
-        try:
-            for uri, data in record["taken"].items():
-                assert self._objects is not None, "it was asked for"
-                await self._objects.write(uri, b64decode(data))
-        except DomainError as error:
-            self._end(attempt, lost(attempt, f"its result could not be stored: {error}"))
-        else:
-            self._end(attempt, _observation(record, attempt.seen.notes))
 
     async def _stop(self, attempt: Attempt) -> None:
         """Cancel it; if that is not enough, end its worker and whatever else it runs."""
@@ -278,7 +242,7 @@ class ReusingExecutor:
             if name in hello["held"]:
                 member.attempts[name] = attempt
             else:
-                await self._settle(attempt, hello["ended"][name])
+                self._end(attempt, _observation(hello["ended"][name], attempt.seen.notes))
 
     async def _attend(self, member: Member, launch: Launch | None) -> None:
         """A worker's life, from its start to its end."""
@@ -326,7 +290,7 @@ class ReusingExecutor:
                 del member.attempts[attempt.name]
                 member.since = asyncio.get_running_loop().time()
                 member.pool.step()
-                self._keep(self._settle(attempt, message["record"]))
+                self._end(attempt, _observation(message["record"], attempt.seen.notes))
 
     async def _over(self, member: Member) -> None:
         """Wait until the process is gone; what closed its desk and stays is ended."""

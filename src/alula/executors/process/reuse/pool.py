@@ -20,8 +20,6 @@ class Attempt:
     caller: str
     seen: Observation
     secrets: tuple[str, ...] = ()
-    given: dict[str, str] = field(default_factory=dict)  # objects that it will read, in base 64
-    wanted: tuple[str, ...] = ()  # objects that are to come with its end
     launch: Launch | None = None
     pool: "Pool | None" = None
     member: "Member | None" = None
@@ -114,9 +112,7 @@ class Pool:
             "secrets": launch.secrets,
             "notes": attempt.seen.notes,
         }
-        order = {"run": attempt.name, "command": launch.command, "env": own, "about": about}
-        member.peer.send({**order, "given": attempt.given, "wanted": attempt.wanted})
-        attempt.given = {}
+        member.peer.send({"run": attempt.name, "command": launch.command, "env": own, "about": about})
 
     def gave_up(self, attempt: Attempt) -> None:
         """An attempt that waits is not wanted any more."""

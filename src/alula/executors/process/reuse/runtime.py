@@ -5,11 +5,12 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import Any
 
-from alula.executors.process.reuse import handed
+from alula.executors.process import near
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - Python 3.10; what a0 takes for a start it cannot read
 _TRUE = ("1", "true", "t", "yes", "y", "on")
@@ -39,7 +40,9 @@ class Runtime:
         endpoint = os.environ.get("_U_EP_OVERRIDE", "")
         self._controller = await rusty.create_controller(endpoint, insecure)
         _count_attempts()
-        handed.install()
+        with suppress(AttributeError):
+            _end_parents_only(self._controller)
+        near.install(durable=False)
 
     async def failed(self) -> Exception:
         """Returns when no action can be started any more from here, with the reason."""
@@ -125,6 +128,17 @@ def _time(text: str) -> datetime:
     except ValueError:
         return _EPOCH
     return at if at.tzinfo is not None else at.replace(tzinfo=_EPOCH.tzinfo)
+
+
+def _end_parents_only(controller: Any) -> None:
+    """The controller's thread need not be told of the end of an attempt that has called nobody. 0.3 ms."""
+    finalize, known = controller.finalize_parent_action, controller._informers._cache  # noqa: SLF001
+
+    async def finalize_parent_action(action_id: Any) -> None:
+        if f"{action_id.run_name}.{action_id.name}" in known:
+            await finalize(action_id)
+
+    controller.finalize_parent_action = finalize_parent_action
 
 
 def _count_attempts() -> None:

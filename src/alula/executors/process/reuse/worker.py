@@ -12,13 +12,12 @@ import sys
 import threading
 import time
 import traceback
-from base64 import b64decode, b64encode
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alula.executors.process.reuse import arguments, handed, output
+from alula.executors.process.reuse import arguments, output
 from alula.executors.process.reuse.desk import Desk, Message
 from alula.executors.process.reuse.runtime import Runtime
 
@@ -81,9 +80,6 @@ class Worker:
         """One attempt, from its first log line to its last."""
         order, began = self._orders[name], time.time_ns()
         output.current.set(log)
-        given = {path: b64decode(data) for path, data in order["given"].items()}
-        own = handed.Handed(given, order["wanted"])
-        handed.current.set(own)
         log.say(f"started in reusable worker {os.getpid()}")
         self._desk.began(name, began)
         if self._pipe is not None:
@@ -109,8 +105,7 @@ class Worker:
         log.close()
         with suppress(OSError):
             os.rename(f"{self._plan['logs']}/{name}.log", f"{self._plan['over']}/{name}.log")
-        taken = {path: b64encode(data).decode() for path, data in own.taken.items()}
-        self._desk.ended(name, {"started_ns": began, "ended_ns": time.time_ns(), "tail": tail, "taken": taken, **end})
+        self._desk.ended(name, {"started_ns": began, "ended_ns": time.time_ns(), "tail": tail, **end})
 
     def _dress(self, env: dict[str, str]) -> None:
         """With one attempt at a time, the environment is that attempt's."""
