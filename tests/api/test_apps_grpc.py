@@ -32,7 +32,7 @@ handlers = {
 }
 server = grpc.server(ThreadPoolExecutor(4))
 server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("echo.Echo", handlers)])
-server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+server.add_insecure_port(f"[::1]:{sys.argv[1]}")
 server.start()
 server.wait_for_termination()
 """

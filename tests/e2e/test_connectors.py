@@ -15,7 +15,9 @@ from alula.kube.objects import Name, Object, Selection
 from tests.manager.connecting import free_port
 
 from .site import ACTIONS, Site, on_a_cluster, user_of
-from .user import BIN, PATIENCE, PROGRAMS, Served, User
+from .user import BIN, PATIENCE, PROGRAMS, Served, User, serving
+
+TOKEN = hashlib.sha256(b"hush-hush").hexdigest()[:8]
 
 
 @contextmanager
@@ -64,6 +66,26 @@ def user(site: Site, tmp_path: Path) -> User:
     return user_of(site, tmp_path / "user")
 
 
+def test_queries_without_a_cluster(tmp_path: Path) -> None:
+    """The connector is named in the settings; the one that is served as an app says the same of itself, and waits."""
+    with connector() as url, serving(tmp_path / "home", f'[executor.connectors.warehouse]\nurl = "{url}"\n') as served:
+        user = User(tmp_path / "user", served.home, served.port)
+        told = user.python("warehouse.py")
+        assert told["asked"]["outputs"] == [f"why {TOKEN}"]
+        assert (told["aborted"]["phase"], told["aborted"]["abort"]) == ("ABORTED", "not needed any more")
+        assert "hush" not in user.flyte("get", "logs", told["asked"]["run"])
+
+
+def test_a_connector_that_is_an_app(tmp_path: Path) -> None:
+    """It sleeps until it is asked for."""
+    with serving(tmp_path / "home") as served:
+        user = User(tmp_path / "user", served.home, served.port)
+        told = user.python("bazaar.py")
+        assert told["asked"]["outputs"] == [f"why {TOKEN}"]
+        assert told["unknown"]["error"]["code"] == "PluginNotFound"
+        assert "'riddle'" in told["unknown"]["error"]["message"]
+
+
 def test_queries_of_a_connector(site: Site, user: User) -> None:
     """Case O23."""
     statuses: list[Object] = []
@@ -76,8 +98,7 @@ def test_queries_of_a_connector(site: Site, user: User) -> None:
     mirror.subscribe(see)
     with site.portal.wrap_async_context_manager(following(mirror)):
         told = user.python("warehouse.py")
-    token = hashlib.sha256(b"hush-hush").hexdigest()[:8]
-    assert (told["asked"]["phase"], told["asked"]["outputs"]) == ("SUCCEEDED", [f"why {token}"])
+    assert (told["asked"]["phase"], told["asked"]["outputs"]) == ("SUCCEEDED", [f"why {TOKEN}"])
     assert (told["aborted"]["phase"], told["aborted"]["abort"]) == ("ABORTED", "not needed any more")
     site.until_left([])
     jobs = [one for one in statuses if (one.get("status") or {}).get("pluginState")]

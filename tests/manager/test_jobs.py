@@ -16,6 +16,7 @@ import pytest
 from flyteidl2.core import tasks_pb2
 from flyteidl2.task import common_pb2
 
+from alula.base.settings import Connector
 from alula.blobs.store import Blobs
 from alula.core.errors import Unavailable
 from alula.core.taskaction import FINALIZER, Link, Request, Stage, State
@@ -28,7 +29,7 @@ from alula.manager.plugins.base import Store
 from alula.manager.plugins.pod import PodPlugin
 from alula.manager.program import Program
 from alula.manager.remote import calls, directory, pace
-from alula.manager.settings import Connector, Manager
+from alula.manager.settings import Manager
 from alula.manager.step import LOST
 from alula.manager.world import ACTIONS
 from tests.kube.cluster import Cluster

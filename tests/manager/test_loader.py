@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from alula.base.settings import Connector
 from alula.kube.objects import PODS, Kind, Object
 from alula.manager.loader import load, own, remotes
 from alula.manager.plugins.base import Offers
@@ -15,7 +16,7 @@ from alula.manager.plugins.pod import PodPlugin
 from alula.manager.plugins.ray import RayPlugin
 from alula.manager.plugins.spark import SparkPlugin
 from alula.manager.remote.templates import NoStore
-from alula.manager.settings import Batch, Connector, Manager, Ray, Spark
+from alula.manager.settings import Batch, Manager, Ray, Spark
 
 
 class Weather:

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from alula.base.settings import Objects, Secret
+from alula.base.settings import Connector, Objects, Secret
 from alula.cli.main import main
 from alula.core.errors import Invalid
-from alula.manager.settings import Batch, Connector, Manager, check, load, replica
+from alula.manager.settings import Batch, Manager, check, load, replica
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "kubernetes.md"
 URL = "http://warehouse-connector:8000"

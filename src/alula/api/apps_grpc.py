@@ -43,7 +43,8 @@ class GrpcCalls:
             [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers if name != _HOST]
             + [("te", "trailers")]
         )
-        url = f"http://{backend.host}:{backend.port}{target.decode('latin-1')}"
+        host = f"[{backend.host}]" if ":" in backend.host else backend.host
+        url = f"http://{host}:{backend.port}{target.decode('latin-1')}"
         return await self._http.execute(pyqwest.Request("POST", url, sent, body))
 
     async def close(self) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import json
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from alula.executors.process.loglines import STDOUT, SYSTEM, part, whole
 from alula.kube.client import Kube
 from alula.kube.objects import KubeError
 from alula.reconciler.places import Destinations
+from alula.wire.jobs import CONNECTORS, Asking
 from alula.wire.taskactions import Destination
 
 _SIZE = 1 << 22  # bytes of a log that one segment of the archive has, about
@@ -62,7 +65,17 @@ def destinations(settings: Settings, stores: Stores) -> Destinations:
         )
         for name, told in _elsewhere(settings).items()
     }
-    return Destinations(here, there, routes(settings))
+    return Destinations(here, there, routes(settings), asking=_asking(settings))
+
+
+def _asking(settings: Settings) -> Asking:
+    """How tasks of connectors are carried out on this machine."""
+    code = "import sys; sys.path.pop(0); from alula.cli.job import main; main()"
+    told = [
+        {"url": one.url.rstrip("/"), "project": one.project, "domain": one.domain, "timeout": one.timeout}
+        for one in settings.executor.connectors.values()
+    ]
+    return Asking((sys.executable, "-c", code), {CONNECTORS: json.dumps(told)})
 
 
 def routes(settings: Settings) -> Routes:

@@ -77,6 +77,7 @@ def check(settings: Settings) -> Iterator[str]:
         ("executor.endpoint", settings.executor.endpoint),
         ("objects.endpoint", settings.objects.endpoint),
         ("objects.public_endpoint", settings.objects.public_endpoint),
+        *((f"executor.connectors.{name}.url", one.url) for name, one in settings.executor.connectors.items()),
     ):
         if url and not url.startswith(("http://", "https://")):
             yield f"{name}: {url!r} is no URL: it starts with http:// or https://"

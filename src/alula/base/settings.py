@@ -185,6 +185,21 @@ class MoreMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Connector:
+    """A server of connectors: gRPC, over HTTP/2. It says itself which types of tasks it carries out."""
+
+    url: Annotated[str, MinLen(1), "Where it is: http://HOST:PORT, or https:// with a certificate that systems trust."]
+    project: Annotated[str, "The only project that it is for; empty: all."] = ""
+    domain: Annotated[str, "The only domain that it is for; empty: all."] = ""
+    timeout: Annotated[float, Gt(0), "Seconds for one call."] = 10.0
+    idempotent: Annotated[
+        bool,
+        "Whether its connectors, asked to create the job of an attempt again, find the one that is there. Then no job "
+        "is lost when a Manager dies while it creates one.",
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
     """How tasks run: as processes of this machine."""
 
@@ -230,6 +245,10 @@ class Executor:
         "that nobody has read for the longest time go first.",
     ] = 1024
     more_memory: MoreMemory = MoreMemory()
+    connectors: Annotated[
+        Mapping[str, Connector],
+        "Connectors beside those that are served as apps here, by name: they carry out tasks that have no command.",
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from alula.base.settings import Connector
 from alula.kube.objects import Kind
 from alula.manager.plugins.base import Offers, Plugin, Remote
 from alula.manager.plugins.clustered import ClusteredPlugin
@@ -26,7 +27,7 @@ from alula.manager.plugins.spark import SparkPlugin
 from alula.manager.plugins.tensorflow import TensorFlowPlugin
 from alula.manager.remote.calls import Endpoint, Wire
 from alula.manager.remote.directory import Directory
-from alula.manager.settings import Connector, Manager
+from alula.manager.settings import Manager
 
 _log = logging.getLogger(__name__)
 _GROUP, _REMOTES = "alula.plugins", "alula.remotes"

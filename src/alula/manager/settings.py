@@ -9,26 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Interval, MinLen
 
-from alula.base.settings import Objects
+from alula.base.settings import Connector, Objects
 from alula.core.errors import Invalid
 from alula.manager.podspec.settings import PodSettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connector:
-    """A server of connectors: gRPC, over HTTP/2. It says itself which types of tasks it carries out."""
-
-    url: Annotated[str, MinLen(1), "Where it is: http://HOST:PORT, or https:// with a certificate that systems trust."]
-    project: Annotated[str, "The only project that it is for; empty: all."] = ""
-    domain: Annotated[str, "The only domain that it is for; empty: all."] = ""
-    timeout: Annotated[float, Gt(0), "Seconds for one call."] = 10.0
-    idempotent: Annotated[
-        bool,
-        "Whether its connectors, asked to create the job of an attempt again, find the one that is there. Then no job "
-        "is lost when a Manager dies while it creates one.",
-    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

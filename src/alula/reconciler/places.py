@@ -10,7 +10,8 @@ from alula.core.route import Routes
 from alula.core.run import Run
 from alula.reconciler.admission import Admission, Admitted
 from alula.reconciler.hints import Hints, Key
-from alula.wire import launches, taskactions
+from alula.wire import jobs, launches, taskactions
+from alula.wire.jobs import Asking
 from alula.wire.taskactions import Destination
 
 Ask = Callable[[str, str], Awaitable[Observation | None]]  # of a cluster, an attempt
@@ -18,12 +19,16 @@ Ask = Callable[[str, str], Awaitable[Observation | None]]  # of a cluster, an at
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """``here`` is how tasks of this machine reach the server; ``ask`` asks a cluster for an attempt."""
+    """``here`` is how tasks of this machine reach the server; ``ask`` asks a cluster for an attempt.
+
+    ``asking``: how connectors are asked from this machine.
+    """
 
     here: Mapping[str, str] = field(repr=False)
     clusters: Mapping[str, Destination] = field(default_factory=dict)
     routes: Routes = field(default_factory=lambda: Routes({}))
     ask: Ask | None = None
+    asking: Asking = field(default_factory=Asking)
 
     def of(self, action: Action) -> str:
         """The cluster of an action; "" for this machine. It is the same for all of a run."""
@@ -48,7 +53,8 @@ class Destinations:
         """
         cluster = self.of(action)
         if not cluster:
-            return launches.launch(action, run, spec, self.here, secrets, resumes)
+            job = jobs.launch(action, run, spec, self.here, secrets, self.asking)
+            return job or launches.launch(action, run, spec, self.here, secrets, resumes)
         return taskactions.launch(action, run, spec, self.clusters[cluster], secrets, resumes)
 
 

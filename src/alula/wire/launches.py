@@ -78,9 +78,19 @@ def resources(run: Run, spec: bytes, *, mirror: bool) -> Resources:
         LaunchRefused: the template describes nothing that can be started, or an amount is none.
     """
     template = tasks.spec(spec).task_template
+    if is_job(template):
+        return Resources()
     run_spec = run_pb2.RunSpec.FromString(run.spec)
     each = amounts.resources(template, _container(template), run_spec, mirror=mirror)
     return amounts.times(each, clusters.replicas(template))
+
+
+def is_job(template: tasks_pb2.TaskTemplate) -> bool:
+    """Whether a task is nothing that could be started: a connector carries it out."""
+    target = template.WhichOneof("target")
+    container = template.container
+    idle = not container.command and not container.args and not container.data_config.enabled
+    return target not in ("container", "k8s_pod") or (target == "container" and idle)
 
 
 def secret_keys(run: Run, spec: bytes) -> set[str]:
