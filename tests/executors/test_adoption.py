@@ -154,7 +154,12 @@ async def test_the_folder_of_the_server_is_removed(tmp_path: Path, mode: Mode, u
         pids = await pids_of(home, "long-1", until)
         everything = of_home(home)
     assert set(pids) < set(everything)
-    shutil.rmtree(home)
+
+    def removed() -> bool:  # while somebody writes there
+        shutil.rmtree(home, ignore_errors=True)
+        return not home.exists()
+
+    await until(removed)
     await until(lambda: not any(map(tree.alive, everything)))
 
 

@@ -179,7 +179,7 @@ async def test_no_job_runs_twice_and_none_is_forgotten(cluster: Cluster, monkeyp
     told = {one.name for one, state in ends if state.stage is Stage.FAILED}
     assert there.running <= told
     assert there.lives > 5
-    assert len(told) < len(asked) / 2
+    assert len(told) < len(asked)
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["lost-to-another", "gone"])
