@@ -17,6 +17,9 @@ _KEY = re.compile(
     r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
     r"|[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
+# Tasks that are a container or a pod, wherever they run; of any other type a plugin or a connector knows what it is.
+# "actor" is a task with a `ReusePolicy`.
+POD_TYPES = ("actor", "container", "python", "python-task", "raw-container", "sidecar")
 _CUT = {"group": 256, "cacheKey": 256, "shortName": _LABEL}  # characters: what is only shown may lose its end
 
 # Fields of a `Request` by their names in the resource; upstream's are called as upstream calls them.

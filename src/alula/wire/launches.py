@@ -13,6 +13,7 @@ from alula.core.errors import LaunchRefused
 from alula.core.launch import Launch, Resources
 from alula.core.naming import attempt_name
 from alula.core.run import Run
+from alula.core.taskspec import POD_TYPES
 from alula.core.template import render
 from alula.wire import clusters, copilot, secrets, tasks
 from alula.wire import resources as amounts
@@ -87,6 +88,8 @@ def resources(run: Run, spec: bytes, *, mirror: bool) -> Resources:
 
 def is_job(template: tasks_pb2.TaskTemplate) -> bool:
     """Whether a task is nothing that could be started: a connector carries it out."""
+    if template.type in POD_TYPES:
+        return False
     target = template.WhichOneof("target")
     container = template.container
     idle = not container.command and not container.args and not container.data_config.enabled

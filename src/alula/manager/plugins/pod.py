@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from alula.core.taskaction import Link, Stage, State
+from alula.core.taskspec import POD_TYPES
 from alula.kube.objects import PODS, Kind, Object
 from alula.manager.jobspec.links import link
 from alula.manager.plugins.base import Seen, Task
@@ -14,8 +15,8 @@ from alula.manager.podspec import build, observe
 class PodPlugin:
     """The pod is the object itself; it has no parts."""
 
-    # "actor" is a task with a `ReusePolicy`: here each has a pod of its own, which costs time and changes nothing else.
-    types: Sequence[str] = ("actor", "container", "python", "python-task", "raw-container", "sidecar")
+    # "actor": here each has a pod of its own, which costs time and changes nothing else.
+    types: Sequence[str] = POD_TYPES
     kind: Kind = PODS
     parts: Sequence[Kind] = ()
 
