@@ -311,8 +311,8 @@ class ReusingExecutor:
             end = Observation(Presence.EXITED, exit_code=126) if refused else seen
             await self._conclude(attempt, end, said.encode())
         own = len(member.attempts) == 1 and not member.killed
-        rest = member.peer.rest() if member.peer is not None else b""
         for attempt in list(member.attempts.values()):
+            rest = member.peer.rest(self._logs.size(attempt.name)) if member.peer is not None else b""
             await self._conclude(attempt, seen if own else None, rest)
         member.attempts.clear()
         if member.peer is not None:

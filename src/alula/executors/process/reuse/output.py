@@ -5,10 +5,12 @@ and belongs to the attempt of that moment. Several at once: what Python's `sys.s
 belongs to the attempt whose code printed it; the rest is the worker's own.
 """
 
+import contextlib
 import contextvars
 import ctypes
 import io
 import os
+import struct
 import sys
 import threading
 import time
@@ -21,6 +23,7 @@ from alula.executors.process.redaction import Redactor
 _TAIL = 2048  # bytes
 _READ = 1 << 16
 _LAST_READS = 32  # more than a pipe holds
+_SIZE = struct.Struct("q")
 current: "contextvars.ContextVar[Log | None]" = contextvars.ContextVar("alula_log", default=None)
 
 
@@ -38,6 +41,11 @@ class Log:
         self._held = b""  # the beginning of a line
         self._spent = 0
         self._tail = bytearray()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._file).st_size if self._file >= 0 else 0
 
     @property
     def tail(self) -> str:
@@ -105,11 +113,16 @@ class Log:
 
 
 class Pipe:
-    """What a process prints, wherever in it, for the one attempt it runs. ``own``: where it belongs between two."""
+    """What a process prints, wherever in it, for the one attempt it runs. ``own``: where it belongs between two.
 
-    def __init__(self, path: str) -> None:
+    The process may die at any moment. So what is taken from the pipe is moved, by the kernel, to a file (``taken``),
+    after the size that the log has then: if the log has grown since, it has it; if not, see `rest`.
+    """
+
+    def __init__(self, path: str, taken: str) -> None:
         os.mkfifo(path, 0o600)
         self.source = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._taken = os.open(taken, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         output = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         self._own = os.dup(1)
         for number in (1, 2):
@@ -141,15 +154,39 @@ class Pipe:
 
     def _copy(self) -> bool:
         try:
-            data = os.read(self.source, _READ)
+            if self._log is None:
+                os.write(self._own, os.read(self.source, _READ))
+                return True
+            data = self._take(self._log.size)
         except BlockingIOError:
             return False
-        if self._log is None:
-            os.write(self._own, data)
-        else:
-            self._log.write(data)
-            self._log.release()  # what is held would be lost with the process
+        self._log.write(data)
+        self._log.release()  # what is held would be lost with the process
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._taken, 0)
         return True
+
+    def _take(self, size: int) -> bytes:
+        try:
+            os.pwrite(self._taken, _SIZE.pack(size), 0)
+            count = os.splice(self.source, self._taken, _READ, offset_dst=_SIZE.size, flags=os.SPLICE_F_NONBLOCK)
+            return os.pread(self._taken, count, _SIZE.size)
+        except BlockingIOError:
+            raise
+        except (AttributeError, OSError):  # not Linux, or a file system that cannot, or is full
+            return os.read(self.source, _READ)
+
+
+def rest(taken: int, pipe: int, size: int) -> bytes:
+    """What a dead process printed and did not live to write to its attempt's log, which has ``size`` bytes."""
+    found = os.pread(taken, _SIZE.size + _READ, 0)
+    if len(found) > _SIZE.size and _SIZE.unpack_from(found)[0] < size:
+        found = b""
+    found = found[_SIZE.size :]
+    with contextlib.suppress(OSError):  # BlockingIOError: something of it still lives
+        while data := os.read(pipe, _READ):
+            found += data
+    return found
 
 
 class Routed(io.RawIOBase):

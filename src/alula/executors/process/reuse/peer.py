@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from alula.executors.process.link import Stream
-from alula.executors.process.reuse.worker import PIPE, SOCKET
+from alula.executors.process.reuse import output
+from alula.executors.process.reuse.worker import PIPE, SOCKET, TAKEN
 from alula.executors.process.tree import LINUX
 
 _LINE = 1 << 24  # bytes
@@ -15,9 +16,11 @@ _LINE = 1 << 24  # bytes
 class Peer(Stream):
     """Orders go out, news come in. Use `open`."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pipe: int) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, printed: tuple[int, int] | None
+    ) -> None:
         super().__init__(reader, writer)
-        self._pipe = pipe
+        self._printed = printed  # what was taken from its pipe, and the pipe
 
     @classmethod
     async def open(cls, folder: Path) -> "Peer":
@@ -33,21 +36,18 @@ class Peer(Stream):
             reader, writer = await asyncio.open_unix_connection(path, limit=_LINE)
         finally:
             os.close(place)
-        pipe = -1
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # one for several attempts at once has none
+            taken = os.open(folder / TAKEN, os.O_RDONLY | os.O_CLOEXEC)
             pipe = os.open(folder / PIPE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        return cls(reader, writer, pipe)
+            return cls(reader, writer, (taken, pipe))
+        return cls(reader, writer, None)
 
-    def rest(self) -> bytes:
-        """What a dead worker printed and did not live to write to a log."""
-        found = b""
-        with suppress(OSError):  # BlockingIOError: something of it still lives
-            while self._pipe >= 0 and (data := os.read(self._pipe, 1 << 16)):
-                found += data
-        return found
+    def rest(self, size: int) -> bytes:
+        """What a dead worker printed and did not live to write to the log of its attempt, which has ``size`` bytes."""
+        return output.rest(*self._printed, size) if self._printed else b""
 
     def close(self) -> None:
         super().close()
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+        for descriptor in self._printed or ():
+            os.close(descriptor)
+        self._printed = None

@@ -40,6 +40,13 @@ class Logs:
             first = next(loglines.decode(file.readline().rstrip(b"\n")), None)
         return datetime.fromtimestamp(first.at_ns / 1_000_000_000 if first is not None else 0, UTC)
 
+    def size(self, name: str) -> int:
+        """Bytes of a log that is being written; 0: nothing was."""
+        try:
+            return os.path.getsize(path(self.folder, name, 0))
+        except FileNotFoundError:
+            return 0
+
     def conclude(self, name: str, rest: bytes, secrets: Sequence[str], say: str) -> str:
         """Write what an attempt that could not end by itself printed last, and how it ended; returns its last lines."""
         log = Log(str(path(self.folder, name, 0)), _LOOK * 4, secrets, lambda: None)

@@ -22,7 +22,7 @@ from alula.executors.process.reuse.desk import Desk, Message
 from alula.executors.process.reuse.runtime import Runtime
 
 READY = "reusable worker ready"
-PIPE, SOCKET = "output", "desk"  # in the worker's folder
+PIPE, TAKEN, SOCKET = "output", "taken", "desk"  # in the worker's folder
 
 _THREADS = "sync-executor-"  # how the SDK calls the threads in which tasks that are plain functions run
 
@@ -34,7 +34,7 @@ class Worker:
         self._plan = plan
         self._pipe = None
         if plan["policy"]["concurrency"] == 1:
-            self._pipe = output.Pipe(f"{plan['folder']}/{PIPE}")
+            self._pipe = output.Pipe(f"{plan['folder']}/{PIPE}", f"{plan['folder']}/{TAKEN}")
         else:
             output.route()
         self._tasks: dict[str, asyncio.Task[None]] = {}
