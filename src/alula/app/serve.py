@@ -17,8 +17,8 @@ from alula.api.objects import ObjectsDoor
 from alula.api.usage import PREFIX as USAGE
 from alula.api.usage import UsageDoor
 from alula.app.admission import admission_rules
-from alula.app.clusters import clusters, destinations
 from alula.app.control import Control, build_control
+from alula.app.destinations import destinations
 from alula.app.executor import environments, executing
 from alula.app.keys import signer, surroundings
 from alula.app.replica import absent, app_loop, led, member
@@ -116,6 +116,8 @@ async def _built(settings: Settings) -> AsyncIterator[Parts]:
         archive = Archive(stores.blobs)
         own: Executor | EveryLog | None = executor
         if settings.clusters and ("reconciler" in roles or "api" in roles):
+            from alula.app.clusters import clusters  # what speaks to clusters takes a while to load, and most have none
+
             there = await stack.enter_async_context(clusters(settings, stores, archive, holding.has))
             routed = await stack.enter_async_context(RoutedExecutor(executor, there))
             executor, own = (None if executor is None else routed), EveryLog(routed)

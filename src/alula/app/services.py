@@ -35,8 +35,8 @@ from alula.api.tracked_run_service import TrackedRunService
 from alula.api.translator_service import TranslatorService
 from alula.api.trigger_service import TriggerService
 from alula.api.validation import validate
-from alula.app.clusters import routes
 from alula.app.control import Control
+from alula.app.destinations import routes
 from alula.base.settings import Settings
 from alula.base.telemetry import Telemetry
 from alula.control.app_logs import AppLogs

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from alula.base.news import News
 from alula.core.launch import Launch, LogLine, Observation
 from alula.executors.base import Executor, Logs
-from alula.executors.cluster.executor import ClusterExecutor
+
+if TYPE_CHECKING:  # who has no cluster does not load what speaks to one
+    from alula.executors.cluster.executor import ClusterExecutor
 
 
 class RoutedExecutor:
@@ -17,7 +19,7 @@ class RoutedExecutor:
     ``None`` where nothing is run on this machine: who only reads logs.
     """
 
-    def __init__(self, here: Executor | None, clusters: Mapping[str, ClusterExecutor]) -> None:
+    def __init__(self, here: Executor | None, clusters: Mapping[str, "ClusterExecutor"]) -> None:
         self._here = here
         self._clusters = clusters
         self._all: tuple[Executor, ...] = (*((here,) if here else ()), *clusters.values())
