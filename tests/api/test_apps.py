@@ -92,6 +92,11 @@ def messages(logs: Iterable[logs_pb.LogLines]) -> list[str]:
     return [line.message for log in logs for line in log.structured_lines]
 
 
+async def _pieces() -> AsyncIterator[bytes]:
+    for piece in (b"th", b"re", b"e"):
+        yield piece
+
+
 @pytest.fixture
 async def owner(served: Served) -> AsyncIterator[Owner]:
     owner = Owner(served)
@@ -112,9 +117,10 @@ async def test_an_app_serves_under_its_path_and_its_name(owner: Owner) -> None:
     assert f"x-forwarded-host: {host}" in named.text.lower()
     assert "x-mine" not in named.text.lower()
     assert "x-hop" not in named.headers
-    assert (
-        await owner.http.post(f"{made.status.ingress.public_url}/", content=b"b" * 3_000_000)
-    ).content == b"b" * 3_000_000
+    for size in (3_000_000, 0):
+        sent = b"b" * size
+        assert (await owner.http.post(f"{made.status.ingress.public_url}/", content=sent)).content == sent
+    assert (await owner.http.post(f"{made.status.ingress.public_url}/", content=_pieces())).content == b"three"
     found = await owner.apps.get(payload.GetRequest(ingress=pb.Ingress(public_url=made.status.ingress.cname_url)))
     assert found.app.metadata.id == made.metadata.id
     moved = await owner.ask(made, "/leave")

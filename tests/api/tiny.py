@@ -31,7 +31,15 @@ class Tiny(BaseHTTPRequestHandler):
             self._answer(told.get(path, self.path).encode(), 307 if path == "/leave" else 200)
 
     def do_POST(self) -> None:
-        self._answer(self.rfile.read(int(self.headers["content-length"])))
+        if "content-length" in self.headers:
+            self._answer(self.rfile.read(int(self.headers["content-length"])))
+            return
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        self._answer(body)
 
     def _answer(self, body: bytes, status: int = 200) -> None:
         self.send_response(status)

@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing
-from typing import cast
 
-import httpx
+import httpcore
 import pyqwest
 
 from alula.api import apps_grpc
@@ -34,8 +32,9 @@ class AppsProxy:
         self._apps = apps
         self._traffic = traffic
         self._port = port
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0)
-        self._transport = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
+        self._http = httpcore.AsyncConnectionPool(
+            max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0
+        )
         self._grpc = apps_grpc.GrpcCalls()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +55,7 @@ class AppsProxy:
             await request.refuse(504, "deadline_exceeded", "the app did not answer in time; see `flyte get logs`")
         except DomainError as error:
             await request.refuse(503, "unavailable", str(error))
-        except (httpx.HTTPError, *apps_grpc.BROKEN) as error:
+        except (httpcore.NetworkError, httpcore.ProtocolError, *apps_grpc.BROKEN) as error:
             await request.refuse(502, "unavailable", f"the app broke the connection: {error or type(error).__name__}")
 
     async def _find(self, asked: Address) -> App:
@@ -93,16 +92,18 @@ class AppsProxy:
             async with self._traffic.use(app.key, deadline) as backend:
                 try:
                     await ask(request, backend, deadline)
-                except (httpx.ConnectError, ConnectionError):
+                except (httpcore.ConnectError, ConnectionError):
                     self._traffic.doubt(app.key, backend)
                     continue
                 return
 
     async def _ask(self, request: "_Request", backend: Backend, deadline: float) -> None:
         async with asyncio.timeout_at(deadline):
-            response = await self._transport.handle_async_request(request.to(backend))
-        async with aclosing(response):
+            response = await self._http.handle_async_request(request.to(backend))
+        try:
             await request.answer(response)
+        finally:
+            await response.aclose()
 
     async def _call(self, request: "_Request", backend: Backend, deadline: float) -> None:
         target, headers = request.forwarded()
@@ -118,7 +119,7 @@ class AppsProxy:
 
     async def close(self) -> None:
         """Close the connections to replicas."""
-        await self._transport.aclose()
+        await self._http.aclose()
         await self._grpc.close()
 
 
@@ -151,20 +152,18 @@ class _Request:
     def _header(self, name: bytes) -> bytes:
         return next((value for key, value in self._headers if key == name), b"")
 
-    def to(self, backend: Backend) -> httpx.Request:
+    def to(self, backend: Backend) -> httpcore.Request:
         """The request as a replica gets it: byte by byte the same target and body."""
         target, headers = self.forwarded()
-        sized = self._header(b"content-length") not in (b"", b"0")
-        has_body = sized or self._header(b"transfer-encoding") != b"" or self._method in ("POST", "PUT", "PATCH")
+        size = self._header(b"content-length")
+        chunked = not size and (self._header(b"transfer-encoding") or self._method in ("POST", "PUT", "PATCH"))
+        has_body = size or chunked
         if not has_body:
             self._read.set()
-        return httpx.Request(
-            self._method,
-            httpx.URL(scheme="http", host=backend.host, port=backend.port),
-            headers=headers,
-            content=self.body() if has_body else None,
-            extensions={"target": target},
-        )
+        if chunked:
+            headers.append((b"transfer-encoding", b"chunked"))
+        url = httpcore.URL(scheme=b"http", host=backend.host.encode(), port=backend.port, target=target)
+        return httpcore.Request(self._method, url, headers=headers, content=self.body() if has_body else None)
 
     def forwarded(self) -> tuple[bytes, Headers]:
         """What the app is asked for, and the headers that say so and where the request came from."""
@@ -183,7 +182,7 @@ class _Request:
         while more:
             event = await self.receive()
             if event["type"] == "http.disconnect":
-                raise httpx.ReadError("the client left")
+                raise httpcore.ReadError("the client left")
             more = event.get("more_body", False)
             if body := event.get("body", b""):
                 yield body
@@ -195,9 +194,9 @@ class _Request:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def answer(self, response: httpx.Response) -> None:
+    async def answer(self, response: httpcore.Response) -> None:
         """Hand an answer on as it comes."""
-        headers = [(name.lower(), value) for name, value in without_hops(response.headers.raw)]
+        headers = [(name.lower(), value) for name, value in without_hops(response.headers)]
         prefix = self.address.prefix
         headers = [
             (name, location(value.decode("latin-1"), prefix, self.host).encode("latin-1"))
@@ -205,9 +204,9 @@ class _Request:
             else (name, value)
             for name, value in headers
         ]
-        await self.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await self.send({"type": "http.response.start", "status": response.status, "headers": headers})
         self._started = True
-        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+        async for chunk in response.aiter_stream():
             await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self.send({"type": "http.response.body", "body": b""})
 
