@@ -262,7 +262,6 @@ def _creation(number: int, code: str = "pass") -> pb.CreateRunRequest:
     request.project_id.name, request.project_id.domain = "flytesnacks", "development"
     template = request.task_spec.task_template
     template.type, template.id.name = "container", "bench"
-    template.container.image = "python"
     template.container.args.extend(["python", "-c", code])
     # The SDK uploads inputs first, and names them here.
     request.offloaded_input_data.uri = f"s3://alula/inputs/bench/{number}"
