@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from alula.app.config import load, reference
-from alula.base.settings import ROLES, Secret, Settings
+from alula.base.settings import ROLES, Queue, Secret, Settings
 from alula.core.errors import Invalid
 from tests.api.caller import SUCCEEDED, Caller, action_id, creation, python, run_id
 from tests.api.served import ALULA, Served, free_port
@@ -85,7 +85,7 @@ WRONG = [
     ('[executor]\nmode = "thread"', 'executor.mode: it has to be "fork" or "spawn"'),
     ('[server]\nroles = ["reconciler"]', "executor.endpoint: tasks have to reach an api"),
     ('[server]\nroles = ["scheduler", "apps"]', "server.roles: apps are reached through the process that runs them"),
-    ("[queues]\nbig = 0", "queues.big: it has to be a whole number of at least 1"),
+    ("[queues.big]\nruns = 0", "queues.big.runs: it has to be a whole number of at least 1"),
     ("[retention]\nold = -1", "retention.old: it has to be a number above 0"),
     ('[database]\npassword = "hush"', 'database.password: say where it is: { env = "NAME" }'),
     ('[database]\npassword = { env = "NOT_SET" }', "database.password: the environment variable NOT_SET is not set"),
@@ -159,7 +159,7 @@ def test_everything_that_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
         written(
             tmp_path,
             """
-            queues = { gpu = 2, "p/development/big" = 1 }
+            queues = { gpu = { actions = 2 }, "p/development/big" = { runs = 1 } }
             retention = { old = 0.5, "*" = 30 }
             [server]
             home = "here"
@@ -190,7 +190,7 @@ def test_everything_that_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert settings.notifications.mail is not None
     assert settings.notifications.mail.password == "hush"
     assert settings.notifications.rules == {"mine": {"anything": [1, 2]}}
-    assert settings.queues == {"gpu": 2, "p/development/big": 1}
+    assert settings.queues == {"gpu": Queue(actions=2), "p/development/big": Queue(runs=1)}
     assert settings.retention == {"old": 0.5, "*": 30}
     assert settings.clusters["gpus"].kubeconfig == tmp_path / "kube"
     assert settings.clusters["local"].projects == ("small",)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from alula.core.action import Action, Attempt
+from alula.core.admission import Queue
 from alula.core.history import attempts
 from alula.core.ids import ROOT, ActionId
 from alula.core.phase import Phase
@@ -35,7 +36,7 @@ class Server:
     def __init__(self, world: World, ground: Ground) -> None:
         self.world = world
         self.ground = ground
-        self.queues: dict[str, int] = {}
+        self.queues: dict[str, Queue] = {}
         self.rules = Rules()
         self.destinations = Destinations({"SERVER": "here"})
 

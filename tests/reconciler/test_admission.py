@@ -1,10 +1,11 @@
 """Limits of a run and of a queue: never more at once, and nobody waits for a place that is free."""
 
 import asyncio
+from dataclasses import replace
 
 from flyteidl2.task import run_pb2
 
-from alula.core.admission import Ask, Limit, Shape, ask
+from alula.core.admission import Ask, Limit, Queue, Shape, ask
 from alula.core.launch import Amounts
 from alula.core.phase import Phase
 from tests.core.builders import action
@@ -15,16 +16,20 @@ from .server import Server
 
 def test_which_limits_an_action_counts_against() -> None:
     amounts = Amounts(cpu=1)
-    assert ask(action(), amounts, {"": 1}) == Ask(Shape(amounts))
+    assert ask(action(), amounts, {"": Queue(1)}) == Ask(Shape(amounts))
     assert ask(action(max_concurrency=3), amounts, {}) == Ask(Shape(amounts), 3)
     queued = action(queue="gpu")
-    assert ask(queued, amounts, {"cpu": 1}) == Ask(Shape(amounts))
+    assert ask(queued, amounts, {"cpu": Queue(1)}) == Ask(Shape(amounts))
     everywhere = Limit("flytesnacks/development/gpu", 2)
-    assert ask(queued, amounts, {"gpu": 2}) == Ask(Shape(amounts, everywhere))
-    assert ask(queued, amounts, {"gpu": 9, "flytesnacks/development/gpu": 2}) == Ask(Shape(amounts, everywhere))
-    assert ask(queued, amounts, {"gpu": 9, "flytesnacks/staging/gpu": 2}) == Ask(
-        Shape(amounts, Limit(everywhere.name, 9))
-    )
+    assert ask(queued, amounts, {"gpu": Queue(2)}) == Ask(Shape(amounts, (everywhere,)))
+    here = {"gpu": Queue(9), "flytesnacks/development/gpu": Queue(2)}
+    assert ask(queued, amounts, here) == Ask(Shape(amounts, (everywhere,)))
+    elsewhere = {"gpu": Queue(9), "flytesnacks/staging/gpu": Queue(2)}
+    assert ask(queued, amounts, elsewhere) == Ask(Shape(amounts, (Limit(everywhere.queue, 9),)))
+    both = {"gpu": Queue(2, runs=1)}
+    runs = Limit(everywhere.queue, 1, runs=True)
+    assert ask(replace(queued, parent=None), amounts, both) == Ask(Shape(amounts, (everywhere, runs)))
+    assert ask(replace(queued, parent="a0"), amounts, both) == Ask(Shape(amounts, (everywhere,)))
 
 
 async def _most_at_once(server: Server, run_spec: run_pb2.RunSpec, wanted: int) -> int:
@@ -79,5 +84,5 @@ async def test_a_run_with_one_place_and_parents_that_wait(server: Server) -> Non
 
 async def test_a_queue_limits_what_is_in_it(server: Server) -> None:
     """Case O24."""
-    server.queues = {"small": 3}
+    server.queues = {"small": Queue(3)}
     assert await _most_at_once(server, run_pb2.RunSpec(queue="small"), 3) == 3

@@ -21,7 +21,7 @@ _MACHINE = Machine(cpu=4, memory=8 * _GIB, disk=100 * _GIB, gpus=("0", "1"))
 
 
 def asking(queue: Limit | None = None, most: int = 0, **amounts: float) -> Ask:
-    return Ask(Shape(Amounts(**amounts), queue), most)  # type: ignore[arg-type]
+    return Ask(Shape(Amounts(**amounts), (queue,) if queue else ()), most)  # type: ignore[arg-type]
 
 
 def takes(slots: Slots, keys: Iterable[Key], ask: Ask = _ANY) -> list[bool]:
@@ -93,6 +93,20 @@ def test_a_run_and_a_queue_have_limits_that_others_pass() -> None:
     assert slots.reason((4, "f")) == "waits for its run: it may run 1 at once"
     assert slots.free((1, "a")) == [(3, "c")]
     assert slots.free((4, "e")) == [(4, "f")]
+
+
+def test_a_queue_has_a_limit_of_runs_that_holds_while_they_wait() -> None:
+    slots = Slots(9)
+    root, child = asking(queue=Limit("q", 1, runs=True)), asking()
+    assert takes(slots, [(1, "a0"), (2, "a0"), (3, "a0")], root) == [True, False, False]
+    assert slots.rest((1, "a0")) == []
+    assert takes(slots, [(1, "a"), (1, "b")], child) == [True, True]
+    assert slots.reason((3, "a0")) == "waits for the queue q: of its runs 1 may be under way; 1 action is before it"
+    assert slots.free((1, "a")) == []
+    assert slots.free((1, "a0")) == [(2, "a0")]
+    slots.hold((4, "a0"), root, (), resting=True)
+    assert slots.free((2, "a0")) == []
+    assert slots.free((4, "a0")) == [(3, "a0")]
 
 
 def test_what_is_asked_of_the_machine_is_not_given_twice() -> None:
@@ -236,7 +250,7 @@ def test_nothing_is_given_twice_and_nothing_is_lost(story: list[tuple[int, bool,
         assert sum(one.memory for one in amounts) <= machine.memory
         devices = [device for key in crowd.asks if (place := crowd.slots.place(key)) for device in place.devices]
         assert len(devices) == len(set(devices)) == sum(one.gpu for one in amounts)
-        assert sum(ask.shape.queue is not None for ask in held) <= 2
+        assert sum(bool(ask.shape.limits) for ask in held) <= 2
         assert held or not crowd.asks, "nobody has a place, and somebody waits"
     for key in sorted(crowd.asks):
         crowd.leave(key)

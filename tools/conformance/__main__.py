@@ -25,7 +25,14 @@ from server import Server, serving
 from user import User, furnish, keys_of
 
 HERE = Path(__file__).parent
-QUEUES = {"serial-1": 1, "small-3": 3, "bulk-a": 2, "bulk-b": 4, "runs-1": 1}  # those that examples/queues assumes
+# Those that examples/queues assumes.
+QUEUES = {
+    "serial-1": "actions = 1",
+    "small-3": "actions = 3",
+    "bulk-a": "actions = 2",
+    "bulk-b": "actions = 4",
+    "runs-1": "runs = 1",
+}
 
 
 def main() -> None:

@@ -155,17 +155,17 @@ def status(app: Any) -> tuple[str, str, str]:
 
 
 @contextmanager
-def serving(folder: Path, queues: dict[str, int], have: frozenset[str]) -> Iterator[Server]:
+def serving(folder: Path, queues: dict[str, str], have: frozenset[str]) -> Iterator[Server]:
     """A server with a fresh home below a folder, that makes the projects which examples name."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     config = folder / "alula.toml"
-    limits = "".join(f"{name} = {limit}\n" for name, limit in queues.items())
+    limits = "".join(f"[queues.{name}]\n{limit}\n" for name, limit in queues.items())
     config.write_text(
         f'[server]\nhome = "{folder / "server"}"\nlisten = ["localhost:{port}"]\n'
         f"[projects]\ncreate_missing = true\n"
         f"[executor]\ncpus = {CPUS}\ncontainers = '{'auto' if 'docker' in have else 'off'}'\n"
-        f"build_commands = true\nbuild_apt = {str('apt' in have).lower()}\n[queues]\n{limits}"
+        f"build_commands = true\nbuild_apt = {str('apt' in have).lower()}\n{limits}"
     )
     command = [str(BIN / "alula"), "serve", "--config", str(config)]
     with (

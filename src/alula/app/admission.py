@@ -1,8 +1,10 @@
 """What there is to share out: what the machine has, but for what the settings say otherwise."""
 
 import math
+from collections.abc import Mapping
 
 from alula.base.settings import Settings
+from alula.core.admission import Queue
 from alula.core.launch import MoreMemory
 from alula.core.machine import Machine
 from alula.core.quantity import parse
@@ -21,6 +23,11 @@ def admission_rules(settings: Settings) -> Rules:
     )
     more = told.more_memory
     return Rules(has, told.strict, MoreMemory(more.times, more.factor, _bytes(more.cap) if more.cap else 0))
+
+
+def queues(settings: Settings) -> Mapping[str, Queue]:
+    """The queues that have limits."""
+    return {name: Queue(one.actions, one.runs) for name, one in settings.queues.items()}
 
 
 def _bytes(quantity: str) -> int:

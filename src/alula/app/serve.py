@@ -16,7 +16,7 @@ from alula.api.metrics import Metrics
 from alula.api.objects import ObjectsDoor
 from alula.api.usage import PREFIX as USAGE
 from alula.api.usage import UsageDoor
-from alula.app.admission import admission_rules
+from alula.app.admission import admission_rules, queues
 from alula.app.control import Control, build_control
 from alula.app.destinations import destinations
 from alula.app.executor import environments, executing
@@ -159,14 +159,15 @@ def _reconciler(parts: Parts) -> Reconciler:
     attempts = Attempts(stores.database, system_clock, control.secrets, fence)
     verbs = Verbs(attempts, control.caching, control.artifacts)
     rules = admission_rules(settings)
-    slots = Slots(settings.executor.slots, settings.queues, rules.machine)
+    limits = queues(settings)
+    slots = Slots(settings.executor.slots, limits, rules.machine)
     parts.telemetry.watch("alula_attempts_running", "Attempts that have a place.", slots.taken)
     parts.telemetry.watch("alula_attempts_waiting", "Attempts that wait for a place.", slots.waiting)
     to = destinations(settings, stores)
     if isinstance(parts.executor, RoutedExecutor):
         to = replace(to, ask=parts.executor.ask)
     here = Admission(attempts, slots, rules, system_clock)
-    away = Admission(attempts, Slots(_ENDLESS, settings.queues), replace(rules, counted=False), system_clock)
+    away = Admission(attempts, Slots(_ENDLESS, limits), replace(rules, counted=False), system_clock)
     steps = Steps(verbs, parts.executor, stores.blobs, Places(here, away, to), system_clock, to)
     return Reconciler(attempts, parts.executor, stores.changes, steps, holding)
 

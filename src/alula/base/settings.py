@@ -346,6 +346,18 @@ class Encryption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue with limits. Each reconciler counts its own."""
+
+    actions: Annotated[
+        int | None, Ge(1), "How many actions run at once; parents that wait for children do not count."
+    ] = None
+    runs: Annotated[
+        int | None, Ge(1), "How many runs do, from their first action's start to its end, whatever their children do."
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One server: the sections of its configuration file."""
 
@@ -355,9 +367,7 @@ class Settings:
     executor: Executor = Executor()
     projects: Projects = Projects()
     queues: Annotated[
-        Mapping[str, Annotated[int, Ge(1)]],
-        "How many actions run at once in a queue, by its name: NAME, or PROJECT/DOMAIN/NAME. Each reconciler counts "
-        "its own.",
+        Mapping[str, Queue], "How much of a queue runs at once, by its name: NAME, or PROJECT/DOMAIN/NAME."
     ] = field(default_factory=dict)
     clusters: Annotated[Mapping[str, Cluster], "Kubernetes clusters, by name."] = field(default_factory=dict)
     notifications: Notifications = Notifications()

@@ -1,6 +1,6 @@
 """What an action counts against while it runs: the machine, its queue, its run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from alula.core.action import Action
@@ -10,19 +10,28 @@ _NOTHING = Amounts()
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """At most ``most`` of what shares ``name`` run at once."""
+class Queue:
+    """How much of a queue runs at once: actions, of which parents that wait for children do not count, and runs."""
 
-    name: str
+    actions: int | None = None
+    runs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``most`` of what shares a queue run at once. ``runs``: of runs, which also count while they wait."""
+
+    queue: str
     most: int
+    runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What an attempt takes of the machine, and of which queue. Those with the same shape are alike to the machine."""
+    """What an attempt takes of the machine, and of its queue. Those with the same shape are alike to the machine."""
 
     amounts: Amounts = _NOTHING
-    queue: Limit | None = None
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +42,19 @@ class Ask:
     most: int = 0
 
 
-def ask(action: Action, amounts: Amounts, queues: Mapping[str, int]) -> Ask:
+def ask(action: Action, amounts: Amounts, queues: Mapping[str, Queue]) -> Ask:
     """What an action's attempts need.
 
-    ``queues`` says how many may run at once in a queue: of one project and domain (``project/domain/name``), or of
-    each project and domain that has a queue of that name (``name``). A queue that is not mentioned has no limit.
+    ``queues`` are those with limits: of one project and domain (``project/domain/name``), or of each project and
+    domain that has a queue of that name (``name``). A queue that is not mentioned has none.
     """
-    queue = f"{action.id.run.project}/{action.id.run.domain}/{action.queue}"
-    most = queues.get(queue, queues.get(action.queue)) if action.queue else None
-    return Ask(Shape(amounts, None if most is None else Limit(queue, most)), action.max_concurrency)
+    name = f"{action.id.run.project}/{action.id.run.domain}/{action.queue}"
+    queue = queues.get(name) or queues.get(action.queue) if action.queue else None
+    return Ask(Shape(amounts, () if queue is None else tuple(_limits(action, name, queue))), action.max_concurrency)
+
+
+def _limits(action: Action, name: str, queue: Queue) -> Iterator[Limit]:
+    if queue.actions is not None:
+        yield Limit(name, queue.actions)
+    if queue.runs is not None and action.parent is None:
+        yield Limit(name, queue.runs, runs=True)

@@ -1,15 +1,15 @@
 """Places for attempts: how many run at once, on what of the machine, and who is next.
 
 A parent that waits for children gives its place to them, and what of the machine can be lent (its CPU). What it cannot
-lend, its memory, disk and GPUs, it keeps; so that nothing can lock up, an attempt is admitted beyond what there is when
-everything that runs is a parent that waits.
+lend, its memory, disk and GPUs, and its place among the runs of a queue, it keeps; so that nothing can lock up, an
+attempt is admitted beyond what there is when everything that runs is a parent that waits.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from alula.core.admission import Ask, Shape
+from alula.core.admission import Ask, Limit, Queue, Shape
 from alula.core.launch import Amounts
 from alula.core.line import Key, Line, Waiting
 from alula.core.machine import Machine, Pool
@@ -34,13 +34,15 @@ class Place:
 class Slots:
     """Places, their holders and those who wait for one. It has no clock: who waits how long is its caller's to know."""
 
-    def __init__(self, capacity: int, queues: Mapping[str, int] | None = None, machine: Machine | None = None) -> None:
+    def __init__(
+        self, capacity: int, queues: Mapping[str, Queue] | None = None, machine: Machine | None = None
+    ) -> None:
         self.queues = queues or {}
         self._capacity = capacity
         self._pool = Pool(machine or Machine())
         self._line = Line()
         self._places: dict[Key, Place] = {}
-        self._taken: Counter[str | int] = Counter()  # of queues and of runs
+        self._taken: Counter[Limit | int] = Counter()  # of queues and of runs
         self._active = 0  # places whose holders do not rest
         self._silent: dict[int, deque[Key]] = {}  # by run: who waits, and nobody was told so
 
@@ -85,6 +87,7 @@ class Slots:
                 self._leave(key, place)
                 self._pool.give(_lent(place))
             self._pool.give(replace(place.ask.shape.amounts, cpu=0.0), place.devices)
+            self._discount(_kept(place))
         return self._admit()
 
     def taken(self) -> int:
@@ -121,9 +124,10 @@ class Slots:
         lacks = self._pool.lacks(shape.amounts)
         if self._full(key[0], most):
             what, ahead = f"its run: it may run {most} at once", self._line.ahead(key, lambda _: True, alone=True)
-        elif shape.queue is not None and not self._open(shape):
-            what = f"the queue {shape.queue.name}: it may run {shape.queue.most} at once"
-            ahead = self._line.ahead(key, lambda other: other.queue == shape.queue)
+        elif (limit := next((one for one in shape.limits if not self._has_room(one)), None)) is not None:
+            may = f"of its runs {limit.most} may be under way" if limit.runs else f"it may run {limit.most} at once"
+            what = f"the queue {limit.queue}: {may}"
+            ahead = self._line.ahead(key, lambda other: limit in other.limits)
         elif lacks:
             what = ", and for ".join(self._pool.short_of(shape.amounts))
             ahead = self._line.ahead(key, lambda other: any(getattr(other.amounts, name) for name in lacks))
@@ -158,7 +162,10 @@ class Slots:
         return not any(getattr(amounts, name) for name in kept) and not self._pool.lacks(amounts)
 
     def _open(self, shape: Shape) -> bool:
-        return shape.queue is None or self._taken[shape.queue.name] < shape.queue.most
+        return all(map(self._has_room, shape.limits))
+
+    def _has_room(self, limit: Limit) -> bool:
+        return self._taken[limit] < limit.most
 
     def _full(self, run: int, most: int) -> bool:
         return bool(most) and self._taken[run] >= most
@@ -166,21 +173,29 @@ class Slots:
     def _enter(self, key: Key, place: Place) -> None:
         self._places[key] = place
         self._active += 1
-        self._taken.update(_counted(key, place))
+        self._taken.update((*_passing(key, place), *_kept(place)))
         self._line.fill(key[0], full=self._full(key[0], place.ask.most))
 
     def _leave(self, key: Key, place: Place) -> None:
         self._active -= 1
-        for name in _counted(key, place):
-            self._taken[name] -= 1
-            if not self._taken[name]:
-                del self._taken[name]
+        self._discount(_passing(key, place))
         self._line.fill(key[0], full=self._full(key[0], place.ask.most))
 
+    def _discount(self, counted: Sequence[Limit | int]) -> None:
+        for what in counted:
+            self._taken[what] -= 1
+            if not self._taken[what]:
+                del self._taken[what]
 
-def _counted(key: Key, place: Place) -> list[str | int]:
-    queue = place.ask.shape.queue
-    return [key[0]] if queue is None else [key[0], queue.name]
+
+def _passing(key: Key, place: Place) -> list[Limit | int]:
+    """What a place counts against until its holder rests."""
+    return [key[0], *(limit for limit in place.ask.shape.limits if not limit.runs)]
+
+
+def _kept(place: Place) -> list[Limit]:
+    """What it counts against until its holder is over."""
+    return [limit for limit in place.ask.shape.limits if limit.runs]
 
 
 def _lent(place: Place) -> Amounts:
