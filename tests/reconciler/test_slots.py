@@ -109,6 +109,18 @@ def test_a_queue_has_a_limit_of_runs_that_holds_while_they_wait() -> None:
     assert slots.free((4, "a0")) == [(3, "a0")]
 
 
+def test_what_only_sleeps_takes_next_to_nothing() -> None:
+    slots = Slots(2)
+    light = Ask(Shape(light=True))
+    assert takes(slots, [(1, "a")]) == [True]
+    assert takes(slots, [(1, f"s{n}") for n in range(64)], light) == [True] * 64
+    assert takes(slots, [(1, "s64")], light) == [False]
+    assert slots.taken() == 65
+    assert slots.free((1, "s0")) == [(1, "s64")]
+    assert slots.free((1, "a")) == []
+    assert takes(slots, [(1, "b"), (1, "c")]) == [True, False]
+
+
 def test_what_is_asked_of_the_machine_is_not_given_twice() -> None:
     slots = Slots(9, machine=_MACHINE)
     assert takes(slots, [_A, _B, _C], asking(memory=3 * _GIB)) == [True, True, False]

@@ -7,9 +7,14 @@ from flyteidl2.core import interface_pb2, literals_pb2, tasks_pb2, types_pb2
 from flyteidl2.task import common_pb2, task_definition_pb2
 
 from alula.core.errors import LaunchRefused
-from alula.core.launch import Launch, Reuse
+from alula.core.ids import RunId
+from alula.core.launch import Launch, Resources, Reuse
+from alula.core.run import Run
 from alula.wire import sleeps
+from alula.wire.launches import resources
+from tests.core.builders import NOW
 
+RUN = Run(1, RunId("p", "d", "r"), "", b"", b"", {}, b"", 0, NOW, NOW, 1)
 READY = Launch(name="a", command=("a0", "--inputs", "i"), env={"K": "v"}, image="some", reuse=Reuse("k"))
 
 
@@ -68,3 +73,8 @@ def test_what_cannot_sleep(body: bytes, given: bytes, why: str) -> None:
 @pytest.mark.parametrize(("kind", "only"), [("core-sleep", True), ("python", False), ("", False)])
 def test_which_tasks_only_sleep(kind: str, only: bool) -> None:
     assert sleeps.only(spec(kind=kind)) is only
+
+
+def test_it_asks_for_nothing_of_the_machine() -> None:
+    assert resources(RUN, spec(types_pb2.DURATION), mirror=False) == Resources(light=True)
+    assert not resources(RUN, spec(types_pb2.DURATION, kind="riddle"), mirror=False).light

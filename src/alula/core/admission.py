@@ -28,10 +28,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What an attempt takes of the machine, and of its queue. Those with the same shape are alike to the machine."""
+    """What an attempt takes of the machine, and of its queue. Those with the same shape are alike to the machine.
+
+    ``light``: it does nothing, and takes next to nothing of a place.
+    """
 
     amounts: Amounts = _NOTHING
     limits: tuple[Limit, ...] = ()
+    light: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Ask:
     most: int = 0
 
 
-def ask(action: Action, amounts: Amounts, queues: Mapping[str, Queue]) -> Ask:
+def ask(action: Action, amounts: Amounts, queues: Mapping[str, Queue], *, light: bool = False) -> Ask:
     """What an action's attempts need.
 
     ``queues`` are those with limits: of one project and domain (``project/domain/name``), or of each project and
@@ -50,7 +54,8 @@ def ask(action: Action, amounts: Amounts, queues: Mapping[str, Queue]) -> Ask:
     """
     name = f"{action.id.run.project}/{action.id.run.domain}/{action.queue}"
     queue = queues.get(name) or queues.get(action.queue) if action.queue else None
-    return Ask(Shape(amounts, () if queue is None else tuple(_limits(action, name, queue))), action.max_concurrency)
+    limits = () if queue is None else tuple(_limits(action, name, queue))
+    return Ask(Shape(amounts, limits, light), action.max_concurrency)
 
 
 def _limits(action: Action, name: str, queue: Queue) -> Iterator[Limit]:

@@ -47,7 +47,7 @@ class Resources:
     """What an attempt asks for, and what it may not exceed. ``shared_memory`` in bytes: what it may put in /dev/shm.
 
     ``accelerator`` is the kind of device that it needs, if it is no GPU. ``more``: when its memory did not suffice;
-    ``None``: as the server has it.
+    ``None``: as the server has it. ``light``: it is there, and does nothing.
     """
 
     requests: Amounts = Amounts()
@@ -55,6 +55,7 @@ class Resources:
     shared_memory: int = 0
     accelerator: str = ""
     more: MoreMemory | None = None
+    light: bool = False
 
 
 @dataclass(frozen=True, slots=True)

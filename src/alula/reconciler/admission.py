@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -72,7 +73,8 @@ class Admission:
                 waits = _told(action, Phase.WAITING_FOR_RESOURCES, self._clock(), str(never))
                 await self._attempts.moved(action, waits)
             return None
-        hints.add(other for other in self._slots.take(key, ask(action, amounts, self._slots.queues)) if other != key)
+        needs = ask(action, amounts, self._slots.queues, light=asked.light)
+        hints.add(other for other in self._slots.take(key, needs) if other != key)
         place = self._slots.place(key)
         if place is None:
             await self._wait(action, key, hints)
@@ -88,12 +90,13 @@ class Admission:
         """An attempt exists that an earlier life of this server started: it holds what it has."""
         if action.phase.terminal:
             return
-        try:
-            amounts, _ = self._share(await self._asked(action), strict=False)
-        except LaunchRefused:  # the machine had more when it was started
-            amounts = Amounts()
+        asked, amounts = Resources(), Amounts()
+        with suppress(LaunchRefused):  # the machine had more when it was started
+            asked = await self._asked(action)
+            amounts, _ = self._share(asked, strict=False)
         parent = await self._attempts.has_children(action)
-        self._slots.hold(_key(action), ask(action, amounts, self._slots.queues), seen.devices, resting=parent)
+        needs = ask(action, amounts, self._slots.queues, light=asked.light)
+        self._slots.hold(_key(action), needs, seen.devices, resting=parent)
 
     async def more_memory(self, action: Action, failure: Failure) -> Retry | None:
         """The next try of an action whose attempt ran out of memory, if it may have more of it."""

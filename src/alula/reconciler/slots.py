@@ -14,6 +14,7 @@ from alula.core.launch import Amounts
 from alula.core.line import Key, Line, Waiting
 from alula.core.machine import Machine, Pool
 
+_LIGHT = 1 / 64  # of a place, for what only sleeps: it is a process, and no more
 _PASSES = 16  # so often others are served before one that does not fit; then what it lacks is kept for it
 
 
@@ -44,6 +45,7 @@ class Slots:
         self._places: dict[Key, Place] = {}
         self._taken: Counter[Limit | int] = Counter()  # of queues and of runs
         self._active = 0  # places whose holders do not rest
+        self._weight = 0.0  # and what of the capacity they take
         self._silent: dict[int, deque[Key]] = {}  # by run: who waits, and nobody was told so
 
     def take(self, key: Key, ask: Ask) -> list[Key]:
@@ -132,14 +134,14 @@ class Slots:
             what = ", and for ".join(self._pool.short_of(shape.amounts))
             ahead = self._line.ahead(key, lambda other: any(getattr(other.amounts, name) for name in lacks))
         else:
-            taken = f"all {self._capacity} are taken" if self._active >= self._capacity else "it is kept for another"
+            taken = f"all {self._capacity} are taken" if self._weight >= self._capacity else "it is kept for another"
             what, ahead = f"a place: {taken}", self._line.ahead(key, lambda _: True)
         behind = f"; {ahead} action{'s are' if ahead != 1 else ' is'} before it" if ahead else ""
         return f"waits for {what}{behind}"
 
     def _admit(self) -> list[Key]:
         admitted = []
-        while self._active < self._capacity and (waiting := self._next()) is not None:
+        while self._weight < self._capacity and (waiting := self._next()) is not None:
             amounts = waiting.ask.shape.amounts
             short = "; ".join(self._pool.short_of(amounts))
             self._line.served(waiting.key)
@@ -173,11 +175,13 @@ class Slots:
     def _enter(self, key: Key, place: Place) -> None:
         self._places[key] = place
         self._active += 1
+        self._weight += _weight(place)
         self._taken.update((*_passing(key, place), *_kept(place)))
         self._line.fill(key[0], full=self._full(key[0], place.ask.most))
 
     def _leave(self, key: Key, place: Place) -> None:
         self._active -= 1
+        self._weight -= _weight(place)
         self._discount(_passing(key, place))
         self._line.fill(key[0], full=self._full(key[0], place.ask.most))
 
@@ -186,6 +190,10 @@ class Slots:
             self._taken[what] -= 1
             if not self._taken[what]:
                 del self._taken[what]
+
+
+def _weight(place: Place) -> float:
+    return _LIGHT if place.ask.shape.light else 1.0
 
 
 def _passing(key: Key, place: Place) -> list[Limit | int]:

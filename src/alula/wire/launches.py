@@ -15,7 +15,7 @@ from alula.core.naming import attempt_name
 from alula.core.run import Run
 from alula.core.taskspec import POD_TYPES
 from alula.core.template import render
-from alula.wire import clusters, copilot, secrets, tasks
+from alula.wire import clusters, copilot, secrets, sleeps, tasks
 from alula.wire import resources as amounts
 from alula.wire.actions import output_prefix
 from alula.wire.reuse import reuse
@@ -79,6 +79,8 @@ def resources(run: Run, spec: bytes, *, mirror: bool) -> Resources:
         LaunchRefused: the template describes nothing that can be started, or an amount is none.
     """
     template = tasks.spec(spec).task_template
+    if sleeps.only(spec):
+        return Resources(light=True)
     if is_job(template):
         return Resources()
     run_spec = run_pb2.RunSpec.FromString(run.spec)
