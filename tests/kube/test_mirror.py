@@ -139,6 +139,19 @@ async def test_what_was_written_is_seen_at_once_and_nothing_older_after_it(clust
     assert seen.changes == [("one", None, 1), ("one", 1, 2), ("later", None, 3)]
 
 
+@pytest.mark.parametrize("cluster", ["memory"], indirect=True)
+async def test_who_has_written_need_not_be_told(cluster: Cluster) -> None:
+    mirror = mirrored(cluster)
+    seen = Seen(mirror)
+    written = {**widget(Name(cluster.namespace, "one")), "apiVersion": "tests.alula/v1"}
+    written["metadata"] |= {"uid": "u", "resourceVersion": "5"}
+    mirror.put(written, quietly=True)
+    assert mirror.get(Name(cluster.namespace, "one")) == written
+    assert seen.changes == []
+    mirror.put({**written, "metadata": {**written["metadata"], "resourceVersion": "6"}})
+    assert seen.changes == [("one", 1, 1)]
+
+
 async def test_what_has_come_and_gone_does_not_come_back(cluster: Cluster) -> None:
     """The answer to a write is read after the watch, or a list, has told that the object went."""
     await cluster.install(CRD)

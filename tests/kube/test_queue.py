@@ -106,6 +106,10 @@ async def test_failures_of_a_key_are_tried_again_ever_later(dice: float, part: f
     assert pauses[:3] == [SHORTEST * part, SHORTEST * 2 * part, SHORTEST * 4 * part]
     assert pauses[-1] == LONGEST * part
     assert keys.fail("b") == SHORTEST * part  # each key has its own
+    assert keys.fail("b", 5.0) == 5.0 * (0.5 + part)  # what the cluster asks for, and not all at the same time
+    assert keys.fail("b", 3600.0) == LONGEST * (0.5 + part)
+    keys.succeed("b")
+    assert keys.fail("b") == SHORTEST * part
     keys.succeed("a")
     assert keys.fail("a") == SHORTEST * part
 

@@ -166,7 +166,7 @@ FULL = 'pods "a.1" is forbidden: exceeded quota: q, requested: pods=1, used: pod
     [
         (Exists("there is one", "AlreadyExists"), Tried.RECORDED, Ask()),
         (Conflict("the quota has changed", "Conflict"), Tried.RECORDED, Retry()),
-        (Busy("too many requests", "TooManyRequests", 1.0), Tried.RECORDED, Retry()),
+        (Busy("too many requests", "TooManyRequests", 1.0), Tried.RECORDED, Retry(after=1.0)),
         (Busy("a webhook failed", "InternalError"), Tried.RECORDED, Retry()),
         (Busy("etcdserver: request timed out", "InternalError"), Tried.UNSURE, Retry()),
         (Busy("the cluster does not answer: ReadTimeout"), Tried.UNSURE, Retry()),

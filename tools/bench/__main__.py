@@ -19,11 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import uvloop
 from flyteidl2.workflow import run_service_pb2 as pb
 
 sys.path.insert(0, str(Path(__file__).parent))
 from client import Lean
 from validation import GOAL, costs
+
+from manager import measure, percentile, programs
 
 BIN = Path(sys.executable).parent
 RUNS = pb.DESCRIPTOR.services_by_name["RunService"].methods_by_name
@@ -56,7 +59,7 @@ def main() -> None:
     for name, seconds in baselines.items():
         print(f"  baseline  {name:16} {_text(seconds)}")
     with tempfile.TemporaryDirectory(prefix="alula-bench-") as folder:
-        figures = [*_validation(), *_starts(Path(folder)), *_work(Path(folder))]
+        figures = [*_validation(), *_starts(Path(folder)), *_work(Path(folder)), *_manager()]
     _print(figures, baselines)
 
 
@@ -320,6 +323,23 @@ async def _stamp(stream: object) -> float:
     async for _ in stream:  # type: ignore[attr-defined]
         return time.perf_counter()
     raise RuntimeError("the watch ended without telling")
+
+
+def _manager() -> list[Figure]:
+    """The Manager of a cluster; what each part of it costs is said by `tools/bench/manager.py`."""
+    if programs() is None:
+        print("  the Manager is not measured: no kube-apiserver and etcd in $KUBEBUILDER_ASSETS")
+        return []
+    found = uvloop.run(measure(1000, 10_000, 200))
+    pod, told, memory = percentile(found.created, 0.99), percentile(found.told, 0.99), found.memory / 1e6
+    rate, writes = found.rate, found.all_writes
+    return [
+        Figure("Manager, actions per second", f"{rate:.0f}/s", ">= 100/s", rate >= 100, 1 / rate),
+        Figure("Manager, TaskAction to pod, p99", _text(pod), "<= 100 ms", pod <= 0.1, pod),
+        Figure("API writes per action", f"{writes:.2f}", "<= 6", writes <= 6),
+        Figure("Manager, 10,000 live TaskActions", f"{memory:.0f} MB", "<= 400 MB", memory <= 400),
+        Figure("pod finished to watcher told, p99", _text(told), "<= 300 ms", told <= 0.3, told),
+    ]
 
 
 def _percentiles(ordered: Sequence[float]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """`alula manager`: the controller that runs beside a cluster's API server."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from alula.base.settings import Objects
     from alula.manager.plugins.base import Plugin, Store
     from alula.manager.settings import Manager
+
+_YOUNG = 10_000  # new objects until the collector looks at them; Python's own 700 is for smaller programs
 
 
 @click.command()
@@ -41,7 +44,7 @@ def manager(config: Path | None, verbose: bool, **flags: Any) -> None:
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for noisy in ("httpx", "httpcore", "httpx2", "httpcore2"):
+    for noisy in ("httpx", "httpcore"):  # a line for each request
         logging.getLogger(noisy).setLevel(logging.WARNING)
     from alula.core.errors import DomainError, Invalid
     from alula.manager.loader import installed, load, own
@@ -72,6 +75,8 @@ async def _run(settings: "Manager", plugins: "Mapping[str, Plugin]") -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    gc.freeze()  # what is loaded by now stays: the collector need not look at it
+    gc.set_threshold(_YOUNG, 10, 10)
     await serve(settings, plugins, store, stop, click.echo)
 
 

@@ -32,7 +32,7 @@ def serve(config: Path | None, check: bool, config_reference: bool, verbose: boo
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for noisy in ("httpx", "httpcore", "httpx2", "httpcore2"):  # a line for each request to a cluster
+    for noisy in ("httpx", "httpcore"):  # a line for each request
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = load(config)

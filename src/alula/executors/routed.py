@@ -77,7 +77,8 @@ class RoutedExecutor:
 
     async def names(self) -> list[str]:
         """See `Executor.names`."""
-        return [name for one in self._all for name in await one.names()]
+        found = await asyncio.gather(*(one.names() for one in self._all))
+        return [name for names in found for name in names]
 
     async def known(self) -> list[str]:
         """Those of other replicas, too."""

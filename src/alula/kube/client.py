@@ -1,24 +1,22 @@
 """A client of one cluster's API. Objects are plain values, as they are on the wire; every failure is a `KubeError`.
 
-lightkube finds the cluster and proves who asks (a kubeconfig, a service account, tokens that rotate); requests and
-watches are raw: a Manager sees thousands of objects a second and needs a few of their fields.
+lightkube finds the cluster (a kubeconfig, a service account); requests and watches are raw: a Manager sees thousands of
+objects a second and needs a few of their fields.
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
-import httpx2
 import msgspec
 import yaml
 from lightkube import KubeConfig
-from lightkube.config.client_adapter import ConnectionParams
-from lightkube.config.kubeconfig import SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from alula.kube.http import Answer, Http
 from alula.kube.objects import (
     PODS,
     Busy,
@@ -36,16 +34,14 @@ from alula.kube.objects import (
 )
 
 _PAGE = 500  # objects of a list at a time
-_TIMEOUT = 30.0  # seconds for a request
 _WATCH = 290  # seconds that a watch lasts before it is begun anew: shorter than what load balancers cut
-_SILENCE = 330.0  # seconds; a stream on which nothing comes for so long is dead
 _MOST = 4000  # characters of what a cluster says
-_IDLE = 64  # connections that are kept for the next request; how many there are at once is for the callers to bound
 
 Call = Callable[[str, str, str, float], None]  # verb, plural, how it ended ("200", "error"), seconds until it answered
 
 _METHODS = {"create": "POST", "replace": "PUT", "patch": "PATCH", "apply": "PATCH", "delete": "DELETE"}  # others: GET
 _FORMS = {"patch": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}  # others: JSON
+_NOTHING: Mapping[str, str] = {}
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder().decode
@@ -54,7 +50,7 @@ _decode = msgspec.json.Decoder().decode
 class Kube:
     """Use `connect`, in an ``async with``. ``namespace`` is the one that its configuration names."""
 
-    def __init__(self, http: httpx2.AsyncClient, namespace: str, count: Call | None = None) -> None:
+    def __init__(self, http: Http, namespace: str, count: Call | None = None) -> None:
         self._http = http
         self.namespace = namespace
         self._count = count
@@ -74,10 +70,10 @@ class Kube:
             config = found.get(context_name=context or None)
             if config is None:
                 raise KubeError(f"{named} names no context")
-            return cls(_http(config), namespace or config.namespace, count)
+            return cls(Http.of(config), namespace or config.namespace, count)
         except (ConfigError, OSError) as error:
             hint = f" ({named})" if named else "; outside of a pod name a kubeconfig, or set KUBECONFIG"
-            raise KubeError(f"the configuration of the cluster cannot be used: {_brief(error)}{hint}") from None
+            raise KubeError(f"the configuration of the cluster cannot be used: {error}{hint}") from None
         except (
             yaml.YAMLError,
             msgspec.MsgspecError,
@@ -91,10 +87,11 @@ class Kube:
             raise KubeError(f"{named or 'the service account of the pod'} is no usable kubeconfig") from None
 
     async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await self._http.__aexit__()
 
     async def get(self, kind: Kind, name: Name) -> Object:
         """One object.
@@ -189,8 +186,8 @@ class Kube:
         """
         asked = _given({**_selectors(which), "resourceVersion": version})
         asked |= {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH)}
-        async with self._open("watch", which.kind, _path(which.kind, which.namespace), asked) as response:
-            async for line in _lines(response):
+        async with self._open("watch", which.kind, _path(which.kind, which.namespace), asked) as answer:
+            async for line in _lines(answer):
                 told = _decode(line)
                 if told["type"] == "ERROR":
                     raise _error(told["object"].get("code", 500), told["object"])
@@ -210,78 +207,55 @@ class Kube:
         """
         asked = _given({"container": container, "sinceTime": since, "timestamps": "true"})
         asked |= {key: "true" for key, on in (("follow", follow), ("previous", previous)) if on}
-        async with self._open("logs", PODS, _path(PODS, name.namespace, name.name) + "/log", asked) as response:
-            async for piece in response.aiter_bytes():
+        async with self._open("logs", PODS, _path(PODS, name.namespace, name.name) + "/log", asked) as answer:
+            async for piece in answer.content.iter_any():
                 yield piece
 
     async def version(self) -> str:
         """The cluster's own version, to see whether it answers."""
-        try:
-            response = await self._http.get("/version")
-        except httpx2.HTTPError as error:
-            raise Busy(f"the cluster does not answer: {_brief(error)}") from error
-        if response.is_error:
-            raise _refusal(response)
-        told: str = _decode(response.content)["gitVersion"]
+        async with self._http.ask("GET", "/version", {}, long=False) as answer:
+            content = await answer.read()
+        told: str = _checked(answer, content)["gitVersion"]
         return told
 
     async def _ask(
-        self, verb: str, kind: Kind, path: str, asked: Mapping[str, str] | None = None, body: object = None
+        self, verb: str, kind: Kind, path: str, asked: Mapping[str, str] = _NOTHING, body: object = None
     ) -> Object:
-        content = None if body is None else _encode(body)
-        form = {} if body is None else {"content-type": _FORMS.get(verb, "application/json")}
-        request = self._http.build_request(
-            _METHODS.get(verb, "GET"), path, params=asked, content=content, headers=form, timeout=_TIMEOUT
-        )
-        response = await self._send(verb, kind, request)
-        found: Object = _decode(response.content)
-        return found
+        sent = None if body is None else (_FORMS.get(verb, "application/json"), _encode(body))
+        with self._counted(verb, kind) as counted:
+            async with self._http.ask(_METHODS.get(verb, "GET"), path, asked, sent, long=False) as answer:
+                content = await answer.read()
+            counted.append(str(answer.status))
+        return _checked(answer, content)
 
     @asynccontextmanager
-    async def _open(self, verb: str, kind: Kind, path: str, asked: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
-        timeout = httpx2.Timeout(_TIMEOUT, read=_SILENCE)
-        request = self._http.build_request("GET", path, params=asked, timeout=timeout)
-        response = await self._send(verb, kind, request, stream=True)
-        try:
-            yield response
-        except httpx2.HTTPError as error:
-            raise Busy(f"the cluster has stopped answering: {_brief(error)}") from None
-        finally:
-            await response.aclose()
+    async def _open(self, verb: str, kind: Kind, path: str, asked: Mapping[str, str]) -> AsyncIterator[Answer]:
+        async with AsyncExitStack() as stack:
+            with self._counted(verb, kind) as counted:
+                answer = await stack.enter_async_context(self._http.ask("GET", path, asked, long=True))
+                counted.append(str(answer.status))
+            if answer.status != 200:
+                _checked(answer, await answer.read())
+            yield answer
 
-    async def _send(self, verb: str, kind: Kind, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
-        began, ended = perf_counter(), "error"
+    @contextmanager
+    def _counted(self, verb: str, kind: Kind) -> Iterator[list[str]]:
+        began, ended = perf_counter(), list[str]()
         try:
-            response = await self._http.send(request, stream=stream)
-            if response.is_error:
-                await response.aread()
-            ended = str(response.status_code)
-        except (httpx2.HTTPError, ConfigError, OSError) as error:
-            raise Busy(f"the cluster does not answer: {_brief(error)}") from None
+            yield ended
         finally:
             if self._count is not None:
-                self._count(verb, kind.plural, ended, perf_counter() - began)
-        if response.is_error:
-            raise _refusal(response)
-        return response
+                self._count(verb, kind.plural, "".join(ended) or "error", perf_counter() - began)
 
 
-def _http(config: SingleConfig) -> httpx2.AsyncClient:
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE)
-    return httpx2.AsyncClient(**ConnectionParams().httpx_params(config), limits=limits)
-
-
-async def _lines(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """JSON in a stream of bytes, a line each. (As text it would be decoded twice.)"""
-    rest = bytearray()
-    async for piece in response.aiter_bytes():
-        rest += piece
-        if b"\n" in piece:
-            *lines, last = rest.split(b"\n")
-            rest = bytearray(last)
-            for line in lines:
-                if line:
-                    yield bytes(line)
+async def _lines(answer: Answer) -> AsyncIterator[bytes]:
+    """JSON in a stream of bytes, a line each."""
+    rest = b""
+    async for piece in answer.content.iter_any():
+        *lines, rest = (rest + piece).split(b"\n") if rest else piece.split(b"\n")
+        for line in lines:
+            if line:
+                yield line
 
 
 def _path(kind: Kind, namespace: str = "", name: str = "") -> str:
@@ -307,14 +281,19 @@ def _given(asked: Mapping[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in asked.items() if value}
 
 
-def _refusal(response: httpx2.Response) -> KubeError:
+def _checked(answer: Answer, content: bytes) -> Object:
+    """What a cluster has answered; a refusal is raised."""
     try:
-        told = _decode(response.content)
+        told: Any = _decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        told = {"message": response.text}
-    after = response.headers.get("retry-after", "")
-    status = told if isinstance(told, dict) else {}
-    return _error(response.status_code, status, float(after) if after.isdigit() else None)
+        told = {"message": content.decode(errors="replace")}
+        if answer.status < 300:
+            raise Busy("what answers is no Kubernetes API: something is between it and us") from None
+    if answer.status < 300:
+        found: Object = told
+        return found
+    after = answer.headers.get("Retry-After", "")
+    raise _error(answer.status, told if isinstance(told, dict) else {}, float(after) if after.isdigit() else None)
 
 
 def _error(code: int, status: Mapping[str, Any], after: float | None = None) -> KubeError:
@@ -331,9 +310,3 @@ def _error(code: int, status: Mapping[str, Any], after: float | None = None) -> 
     if code in (401, 408, 429) or code >= 500:  # 401: tokens expire and are renewed, it says nothing of the request
         return Busy(text, reason, after)
     return Refused(text, reason)
-
-
-def _brief(error: Exception) -> str:
-    """What went wrong, for people. Of a bad header h11 shows what is in it: a token."""
-    text = "" if isinstance(error, httpx2.ProtocolError) else str(error)
-    return f"{type(error).__name__} {text}".strip()[:_MOST]

@@ -64,11 +64,14 @@ class Mirror:
         """Be told of every change, at once."""
         self._told.append(told)
 
-    def put(self, found: Object) -> None:
-        """What a write has returned: it is seen before the watch tells of it. An older version changes nothing."""
+    def put(self, found: Object, *, quietly: bool = False) -> None:
+        """What a write has returned: it is seen before the watch tells of it. An older version changes nothing.
+
+        ``quietly``: nobody is told, as who has written goes on by themselves.
+        """
         name = name_of(found)
         if name in self._objects or _number(found) > _int(self._version):  # else it has come and gone already
-            self._set(name, self._slim(found))
+            self._set(name, self._slim(found), quietly=quietly)
 
     def drop(self, found: Object) -> None:
         """What was deleted: it is not seen any more, before the watch tells of it."""
@@ -132,7 +135,7 @@ class Mirror:
             self._set(name, one)
         self._version = version
 
-    def _set(self, name: Name, new: Object) -> None:
+    def _set(self, name: Name, new: Object, *, quietly: bool = False) -> None:
         old = self._objects.get(name)
         if old is not None and _number(old) >= _number(new):
             return
@@ -141,7 +144,8 @@ class Mirror:
             old = None
         self._objects[name] = new
         self._index(name, old, new)
-        self._tell(name, old, new)
+        if not quietly:
+            self._tell(name, old, new)
 
     def _remove(self, found: Object) -> None:
         name = name_of(found)

@@ -62,12 +62,16 @@ class Queue(Generic[K]):
         heapq.heappush(self._heap, (due, next(self._order), key))
         self._set_alarm()
 
-    def fail(self, key: K) -> float:
-        """It went wrong: later again, each time twice as late. Returns the seconds until then."""
+    def fail(self, key: K, after: float = 0.0) -> float:
+        """It went wrong: later again, each time twice as late. Returns the seconds until then.
+
+        ``after``: seconds that the one who refused has asked to be left alone for; more than a minute is not believed.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         longest = min(LONGEST, SHORTEST * 2.0 ** min(failures, 20))
-        seconds = longest * (0.5 + self._dice() / 2)
+        jitter = 0.5 + self._dice() / 2
+        seconds = max(longest * jitter, min(LONGEST, after) * (0.5 + jitter))
         self.later(key, seconds)
         return seconds
 

@@ -167,10 +167,10 @@ class Attempts:
                 case Report(state):
                     if not await self._write(look, state):
                         return None
-                case Retry(report):
+                case Retry(report, after):
                     if report is not None:
                         await self._write(look, report)
-                    raise Later
+                    raise Later(after)
                 case Create():
                     follows = await self._create(look)
                 case Ask():

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from alula.base.clock import Clock, Steady
 from alula.core.errors import DomainError
-from alula.kube.objects import Conflict, KubeError, Name
+from alula.kube.objects import Busy, Conflict, KubeError, Name
 from alula.kube.queue import Queue
 from alula.manager.attempts import Attempts, Far, NotOurs
 from alula.manager.jobs import Later
@@ -103,10 +103,12 @@ class Controller:
             self._far.add(name)
         except NotOurs:
             queue.succeed(name)
-        except (Later, Conflict):
+        except Later as later:
+            queue.fail(name, later.after)
+        except Conflict:
             queue.fail(name)
         except (KubeError, DomainError) as error:
-            pause = queue.fail(name)
+            pause = queue.fail(name, (error.after or 0.0) if isinstance(error, Busy) else 0.0)
             _log.log(logging.WARNING if pause > _LOUD else logging.DEBUG, "%s: %s; trying again", name.name, error)
         except Exception:
             _log.exception("%s: a step failed; trying again", name.name)

@@ -31,7 +31,14 @@ MayWrite = Callable[[Object], bool]
 
 
 class Later(Exception):
-    """Nothing more can be done now: look again after a while that grows."""
+    """Nothing more can be done now: look again after a while that grows.
+
+    ``after``: seconds that the cluster has asked to be left alone for.
+    """
+
+    def __init__(self, after: float = 0.0) -> None:
+        super().__init__()
+        self.after = after
 
 
 @dataclass(slots=True)

@@ -96,9 +96,13 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Look again after a while that grows from time to time. ``report``: what to say first."""
+    """Look again after a while that grows from time to time. ``report``: what to say first.
+
+    ``after``: seconds that the cluster has asked to be left alone for.
+    """
 
     report: State | None = None
+    after: float = 0.0
 
 
 Step = Launching | Create | Ask | Report | Delete | Wait | Retry
@@ -205,7 +209,7 @@ def after_create(state: State, error: KubeError, now: datetime) -> tuple[Tried, 
         case Conflict():
             return Tried.RECORDED, Retry()
         case Busy():
-            return (Tried.UNSURE if _may_be_done(error) else Tried.RECORDED), Retry()
+            return (Tried.UNSURE if _may_be_done(error) else Tried.RECORDED), Retry(after=error.after or 0.0)
         case NotFound():
             text = f"what it needs is not installed in the cluster: {error}"
             return Tried.NOTHING, Report(_failed(state, Cause(NOT_FOUND, text, recoverable=False), now))

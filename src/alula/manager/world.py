@@ -104,8 +104,8 @@ class World:
         return {one["metadata"]["name"]: one for one in self._templates.under(_NAMESPACE, namespace)}
 
     def put(self, kind: Kind, found: Object) -> None:
-        """What a write, or a read, has returned."""
-        (self.actions if kind == ACTIONS else self._objects[kind]).put(found)
+        """What a write, or a read, has returned. Who did that looks at it: nobody else is told."""
+        (self.actions if kind == ACTIONS else self._objects[kind]).put(found, quietly=True)
 
     def names(self) -> Iterator[Name]:
         """Every TaskAction, and those of which there is only an object left."""

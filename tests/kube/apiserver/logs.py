@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import httpx2
+import httpx
 
 from alula.kube.objects import PODS, Name
 from tests.kube.apiserver.refusals import Refusal
@@ -40,7 +40,7 @@ async def pod_log(
     url = f"{_kubelet(storage, spec['nodeName'])}/containerLogs/{name.namespace}/{name.name}/{container}"
     passed = {key: query[key] for key in _PASSED if key in query}
     async with (
-        httpx2.AsyncClient(verify=False, timeout=60, trust_env=False) as http,  # a node's certificate is its own
+        httpx.AsyncClient(verify=False, timeout=60, trust_env=False) as http,  # a node's certificate is its own
         http.stream("GET", url, params=passed) as response,
     ):
         if response.is_error:

@@ -96,10 +96,12 @@ class ClusterExecutor:
         self._graces: dict[str, float] = {}
         self._hidings: dict[str, Hiding] = {}
         self._common_is_there = False
+        self._patience = 0.0  # until when it is waited for what there is
         self._leaving: set[str] = set()  # what is archived, and about to be gone
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
+        self._patience = asyncio.get_running_loop().time() + _READY
         self._running = [
             asyncio.create_task(self._mirror.run(), name=f"cluster {self.called}"),
             asyncio.create_task(self._sweep(), name=f"sweep {self.called}"),
@@ -200,9 +202,12 @@ class ClusterExecutor:
         return self._news.names()
 
     async def names(self) -> list[str]:
-        """See `Executor.names`. Of a cluster that does not answer: those that were known before."""
+        """See `Executor.names`. Of a cluster that does not answer: those that were known before.
+
+        It is waited for once, in all: others have attempts that are to be looked after, too.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout(_READY):
+            async with asyncio.timeout_at(self._patience):
                 await self._mirror.ready.wait()
         return [name_of(found).name for found in self._mirror.values() if self._is_mine(found)]
 

@@ -42,9 +42,10 @@ def _links(task: Task, pod: Object, state: State) -> Iterator[Link]:
     """Where the pod's log is found elsewhere, as the task and the administrator say. A pod without a node has none."""
     if state.stage in (Stage.QUEUED, Stage.WAITING):
         return
-    values = _values(task, pod, state)
     told = [(one.name, one.uri) for one in task.template.metadata.log_links]
-    for name, template in (*told, *task.settings.log_links):
+    templates = (*told, *task.settings.log_links)
+    values = _values(task, pod, state) if templates else {}
+    for name, template in templates:
         yield from link(name, template, values)
 
 
