@@ -33,6 +33,7 @@ types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
 test: lint types ## lint, types, import floors and every test
+	@$(BIN)/python -m compileall -q -j 2 src tests # once: hundreds of processes load it
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 garbage: $(READY) ## throw garbage at every rpc for longer, different each time

@@ -340,6 +340,53 @@ async def test_nobody_is_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest
     assert seen == ["one"]
 
 
+async def test_one_at_a_time_waits_for_a_cluster_that_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_WHOLE", aiohttp.ClientTimeout(total=0.1))
+    silent = [True]
+
+    async def outcome(kube: Kube) -> str:
+        try:
+            await kube.get(PODS, POD)
+        except Busy as busy:
+            return "fails at once" if "another request" in str(busy) else "has waited"
+        return "answered"
+
+    def answer(_: Asked) -> bytes | None:
+        return None if silent else FINE
+
+    async with raw(answer) as server, Kube.connect(config(tmp_path, server.url, {})) as kube:
+        assert await outcome(kube) == "has waited"
+        for _ in range(2):
+            assert sorted(await asyncio.gather(*(outcome(kube) for _ in range(5)))) == [
+                *4 * ["fails at once"],
+                "has waited",
+            ]
+        assert len(server.asked) == 3
+        silent.clear()
+        assert sorted(await asyncio.gather(*(outcome(kube) for _ in range(5)))) == [
+            "answered",
+            *4 * ["fails at once"],
+        ]
+        assert await asyncio.gather(*(outcome(kube) for _ in range(5))) == 5 * ["answered"]
+
+
+async def test_a_log_that_does_not_come_says_nothing_of_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_STREAM", aiohttp.ClientTimeout(sock_read=0.1))
+
+    def answer(asked: Asked) -> bytes | None:
+        return None if "/log" in asked.line else FINE
+
+    async with raw(answer) as server, Kube.connect(config(tmp_path, server.url, {})) as kube:
+        with pytest.raises(Busy, match="does not answer"):
+            await anext(kube.logs(POD, "main", follow=False))
+        found = await asyncio.gather(*(kube.get(PODS, POD) for _ in range(3)))
+    assert [one["metadata"]["name"] for one in found] == ["one", "one", "one"]
+
+
 async def test_redirects_are_not_followed(tmp_path: Path) -> None:
     """A token is for the server that the kubeconfig names, and for nobody else."""
     async with raw(lambda _: FINE) as other:

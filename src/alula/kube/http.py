@@ -3,10 +3,11 @@
 lightkube reads what a kubeconfig says; aiohttp speaks HTTP: a request costs it a fifth of the CPU that it costs httpx2.
 """
 
+import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from typing import Self
 from urllib.parse import SplitResult, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -33,12 +34,16 @@ class Http:
     """In an ``async with``. How many requests there are at once is for the callers to bound.
 
     A GET, PUT or DELETE on a connection that the cluster has meanwhile closed is asked once more (RFC 9110, 9.2.2).
+    While the cluster is silent one request at a time waits for it, and the others fail at once: who asks may have other
+    things to do.
     """
 
     def __init__(self, server: str, tls: ssl.SSLContext, who: Proof, proxy: str | None = None) -> None:
         self._server = server.rstrip("/")
         self._tls, self._who, self._proxy = tls, who, proxy
         self._session: aiohttp.ClientSession | None = None
+        self._silent = False  # the last that was waited for did not come in time
+        self._waiting = asyncio.Lock()  # of the one who waits nevertheless
 
     @classmethod
     def of(cls, config: SingleConfig) -> Self:
@@ -80,7 +85,7 @@ class Http:
         """
         answer = None
         try:
-            answer = await self._send(method, path, asked, body, long)
+            answer = await self._heard(self._send(method, path, asked, body, long), long)
             yield answer
         except ConfigError as error:
             raise Busy(f"the cluster cannot be asked: {error}"[:_MOST]) from None
@@ -90,6 +95,24 @@ class Http:
         finally:
             if answer is not None:
                 answer.release()
+
+    async def _heard(self, sent: Coroutine[None, None, Answer], long: bool) -> Answer:
+        """The answer to what is sent. What is ``long`` says little of the cluster: a node may be what is silent.
+
+        Raises:
+            Busy: nothing is heard of the cluster, and somebody else waits for it already.
+        """
+        if self._silent and self._waiting.locked():
+            sent.close()
+            raise Busy("the cluster does not answer: another request waits for it")
+        async with nullcontext() if long or not self._silent else self._waiting:
+            try:
+                answer = await sent
+            except TimeoutError:
+                self._silent = self._silent or not long
+                raise
+        self._silent = False
+        return answer
 
     async def _send(
         self, method: str, path: str, asked: Mapping[str, str], body: tuple[str, bytes] | None, long: bool
