@@ -34,7 +34,7 @@ types: $(READY) ## mypy, strict
 
 test: lint types ## lint, types, import floors and every test
 	@$(BIN)/python -m compileall -q -j 2 src tests # once: hundreds of processes load it
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 garbage: $(READY) ## throw garbage at every rpc for longer, different each time
 	@ALULA_GARBAGE=$${ALULA_GARBAGE:-100} $(BIN)/pytest tests/api/test_garbage.py -q --timeout 900
