@@ -9,6 +9,7 @@ import pytest
 from alula.core.launch import Launch, LogLine, Observation, Presence
 from alula.core.taskaction import Cause
 from alula.executors.cluster.hiding import Hiding
+from alula.kube.objects import Refused
 from tests.kube.cluster import Cluster, cluster, real_kubeconfig
 from tests.kube.fates import End, Fate
 from tests.manager.managed import managing
@@ -38,6 +39,10 @@ def test_every_line_of_a_secret_is_hidden(said: str, shown: str) -> None:
 
 def test_the_longest_is_hidden() -> None:
     assert Hiding(["secret", "secretive"]).text("secretive secrets") == "*** ***s"
+
+
+def test_all_is_hidden_if_need_be() -> None:
+    assert Hiding.everything().text("one\n\ntwo words") == "***\n\n***"
 
 
 def test_who_has_no_secrets_says_what_it_says() -> None:
@@ -76,3 +81,25 @@ async def test_a_task_that_tells_its_secret(cluster: Cluster, again: bool) -> No
         assert await bench.said(ready.name, follow=False) == "it is ***\n"
         await bench.executor.release(ready.name)
         assert bench.logs == {ready.name: "it is ***\n"}
+
+
+@pytest.mark.parametrize("cluster", ["memory"], indirect=True)
+async def test_where_secrets_may_not_be_looked_at_nothing_is_shown_and_all_ends(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forbidden(*_: str) -> list[str]:
+        raise Refused("secrets is forbidden", "Forbidden")
+
+    ready, said = secretive(), f"it is {TOKEN}"
+    cluster.kubelet.script = lambda _: Fate(End.FAILED, after=0.1, log=(said,), last_words=said)
+    async with executing(cluster) as bench, managing(cluster.kubeconfig, cluster.namespace):
+        await bench.executor.submit(ready)
+        await bench.over(ready.name)
+        bench.executor._hidings.clear()
+        monkeypatch.setattr(bench.executor._secrets, "values", forbidden)
+        seen = await bench.over(ready.name)
+        assert seen.cause is not None
+        assert set(seen.cause.message) <= set("*\n")
+        assert await bench.said(ready.name) == "***\n"
+        await bench.executor.release(ready.name)
+        assert bench.logs == {ready.name: "***\n"}

@@ -10,11 +10,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from alula.app.keys import cipher, credentials
 from alula.base.clock import system_clock
 from alula.base.settings import Settings
-from alula.blobs.account import Account, store
+from alula.blobs.account import Account
 from alula.blobs.folder import Folder
 from alula.blobs.sigv4 import Credentials
 from alula.blobs.store import Blobs
-from alula.blobs.uri import check_bucket
 from alula.core.errors import Conflict, DomainError
 from alula.secrets.cipher import Cipher
 from alula.storage import heartbeat
@@ -64,7 +63,9 @@ async def opened(settings: Settings) -> AsyncIterator[Stores]:
         await where.migrate()
     folder, kept = None, settings.home
     if settings.objects.remote:
-        blobs = _buckets(settings)
+        from alula.blobs.remote import remote  # it takes a while, and most have a folder
+
+        blobs = remote(settings.objects)
     else:
         root = settings.objects.folder or settings.home / "objects"
         folder = Folder(root, settings.objects.bucket)
@@ -121,12 +122,4 @@ def _account(settings: Settings, keys: Credentials) -> Account:
     objects = settings.objects
     if not objects.remote:
         return Account(region=keys.region, key_id=keys.key_id, secret=keys.secret)
-    return Account(objects.endpoint, objects.region, objects.account, str(objects.key_id), str(objects.secret))
-
-
-def _buckets(settings: Settings) -> Blobs:
-    from alula.blobs.cloud import Cloud  # it takes a while, and most have a folder
-
-    account = _account(settings, Credentials("", ""))
-    others = {bucket: Cloud(store(bucket, account)) for bucket in map(check_bucket, settings.objects.buckets)}
-    return Blobs(Cloud(store(settings.objects.uri, account)), settings.objects.uri, others)
+    return Account.of(objects)

@@ -7,12 +7,14 @@ credentials, or Azure's workload identity. So do tasks, by the same library.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from alula.core.errors import Invalid
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
+
+    from alula.base.settings import Objects
 
 _TIMEOUT = "60s"  # of a request
 _RETRIES = 4  # of what fails by the network or by the store's own fault
@@ -38,6 +40,11 @@ class Account:
     name: str = ""
     key_id: str = ""
     secret: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, told: "Objects") -> Self:
+        """The one that a configuration names."""
+        return cls(told.endpoint, told.region, told.account, str(told.key_id), str(told.secret))
 
     def at(self, endpoint: str) -> "Account":
         """The same account, reached at another URL."""

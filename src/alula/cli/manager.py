@@ -14,7 +14,6 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from alula.base.settings import Objects
     from alula.manager.plugins.base import Plugin, Store
     from alula.manager.settings import Manager
 
@@ -71,24 +70,17 @@ def manager(config: Path | None, verbose: bool, **flags: Any) -> None:
 async def _run(settings: "Manager", plugins: "Mapping[str, Plugin]") -> None:
     from alula.manager.program import serve
 
-    store = _store(settings.objects) if settings.objects.remote else None
+    store: Store | None = None
+    if settings.objects.remote:
+        from alula.blobs.remote import remote
+
+        store = remote(settings.objects)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gc.freeze()  # what is loaded by now stays: the collector need not look at it
     gc.set_threshold(_YOUNG, 10, 10)
     await serve(settings, plugins, store, stop, click.echo)
-
-
-def _store(told: "Objects") -> "Store":
-    from alula.blobs.account import Account, store
-    from alula.blobs.cloud import Cloud
-    from alula.blobs.store import Blobs
-    from alula.blobs.uri import check_bucket
-
-    account = Account(told.endpoint, told.region, told.account, str(told.key_id), str(told.secret))
-    others = {bucket: Cloud(store(bucket, account)) for bucket in map(check_bucket, told.buckets)}
-    return Blobs(Cloud(store(check_bucket(told.uri), account)), told.uri, others)
 
 
 def _loop_factory() -> Any:

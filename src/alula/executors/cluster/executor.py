@@ -313,7 +313,7 @@ class ClusterExecutor:
         await self._changes.setdefault(name, asyncio.Event()).wait()
 
     async def _hiding(self, name: str) -> Hiding:
-        """What keeps the secrets of an attempt out of what it says.
+        """What keeps the secrets of an attempt out of what it says: all of it, where they may not be looked at.
 
         Raises:
             Unavailable: they are not known here, and the cluster cannot be reached.
@@ -321,6 +321,13 @@ class ClusterExecutor:
         if name not in self._hidings:
             try:
                 self._hidings[name] = Hiding(await self._secrets.values(name, self._namespace))
+            except Refused as error:
+                _log.warning(
+                    "cluster %s: what %s says is not shown, as its secrets are not known: %s; "
+                    "let this server list the Secrets of namespace %s",
+                    *(self.called, name, error, self._namespace),
+                )
+                return Hiding.everything()
             except KubeError as error:
                 raise Unavailable(f"cluster {self.called}: {error}") from error
         return self._hidings[name]

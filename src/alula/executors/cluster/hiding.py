@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from typing import Self
 
 from alula.core.launch import LogLine, Observation
 
@@ -17,6 +18,13 @@ class Hiding:
         lines = {line.strip() for secret in secrets for line in secret.splitlines()}
         words = sorted((line for line in lines if len(line.encode()) >= _LEAST), key=len, reverse=True)
         self._words = re.compile("|".join(map(re.escape, words))) if words else None
+
+    @classmethod
+    def everything(cls) -> Self:
+        """Shows nothing: what is secret is not known."""
+        found = cls(())
+        found._words = re.compile(".+")
+        return found
 
     def __repr__(self) -> str:
         return "Hiding(...)"
