@@ -322,7 +322,7 @@ async def test_ends_when_idle(shared: Shared) -> None:
         await shared.over(name)
     pids = [int(shared.output(name)) for name in names]
     workers = {await shared.worker_of(name) for name in names}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):  # of a machine that has much else to do
         while workers & set(await shared.workers()):
             await asyncio.sleep(0.02)
     assert not any(tree.alive(pid) for pid in pids)

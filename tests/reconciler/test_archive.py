@@ -1,6 +1,8 @@
 """Logs move to the object store and are read from there, whatever crashes, goes or is removed on the way."""
 
 import asyncio
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,6 +156,39 @@ async def test_those_that_nobody_reads_go_first(place: Place) -> None:
     assert await said(place.shelf(), "a") == texts["a"]
     assert place.segments.shrink(2 * size - 1) == 2 * size
     assert place.files("kept") == ["a.log"]
+
+
+async def test_copies_of_logs_of_several_segments_go_and_stay_whole(place: Place) -> None:
+    place.write("a", 40_000)
+    place.write("b", 1000)
+    place.write("c", 40_000)
+    await place.archiver().turn()
+    for number, file in enumerate(("a.log", "a.log.1", "c.log", "c.log.1", "b.log", "c.log.2", "a.log.2")):
+        os.utime(place.home.path / "kept" / file, (number, number))
+    used = sum(file.stat().st_blocks * 512 for file in (place.home.path / "kept").iterdir())
+    assert place.segments.shrink(used) == 0
+    gone = place.segments.shrink(used - 1)
+    assert 0 < gone < SIZE
+    assert place.files("kept") == ["a.log", "a.log.1", "a.log.2", "c.log", "c.log.1", "c.log.2"]
+    assert place.segments.shrink(used - gone - 1) > 2 * SIZE
+    assert place.files("kept") == ["a.log", "a.log.1", "a.log.2"]
+
+
+@pytest.mark.parametrize(("count", "packs"), [(64, 1), (65, 2), (1024, 16), (3200, 16)])
+async def test_the_more_wait_the_more_are_archived_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, count: int, packs: int
+) -> None:
+    monkeypatch.setattr(archive, "_PAUSE", 0.0)
+    archiver, sizes = place.archiver(), []
+
+    def pack(segments: Sequence[Segment]) -> tuple[int, list[tuple[Segment, bytes]]]:
+        sizes.append(len(segments))
+        return len(segments), []
+
+    monkeypatch.setattr(archiver, "_pack", pack)
+    monkeypatch.setattr(Segments, "finished", lambda _: [Segment(f"s{n}", 0, last=True) for n in range(count)])
+    assert await archiver.turn() == count
+    assert (sum(sizes), len(sizes)) == (count, packs)
 
 
 async def test_a_reader_goes_on_in_the_archive(place: Place) -> None:

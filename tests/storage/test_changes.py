@@ -83,6 +83,25 @@ async def test_a_slow_reader_costs_what_exists_not_what_happened(changes: Change
         assert not watch._pending
 
 
+async def test_a_signal_says_that_something_changed_and_keeps_nothing_of_it(changes: Changes) -> None:
+    with changes.signal(of_run(1)) as signal:
+        waiting = asyncio.create_task(signal.next())
+        await asyncio.sleep(0)
+        changes.publish([_OTHER])
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        for known in (True, False):
+            if known:
+                changes.publish([_ROOT, _CHILD])
+            else:
+                changes.lose()
+            await waiting
+            waiting = asyncio.create_task(signal.next())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        waiting.cancel()
+
+
 async def test_a_watch_that_lost_sight_is_told_so_once(changes: Changes) -> None:
     with changes.watch(of_run(1)) as watch, changes.watch(of_action(2, "x")) as other:
         changes.publish([_ROOT])

@@ -243,7 +243,7 @@ class Executor:
         Ge(0),
         "MiB of logs of ended attempts that stay on this machine once they are archived in the object store; those "
         "that nobody has read for the longest time go first.",
-    ] = 1024
+    ] = 256
     more_memory: MoreMemory = MoreMemory()
     connectors: Annotated[
         Mapping[str, Connector],

@@ -97,7 +97,7 @@ class Actions:
     async def watch(self, action: ActionId) -> AsyncIterator[Details]:
         """An action as it is, then whenever it changes, until it has ended: the last one tells how."""
         row = await self.get(action)
-        with self._changes.watch(of_action(row.run_key, row.id.name)) as changed:
+        with self._changes.signal(of_action(row.run_key, row.id.name)) as changed:
             while True:
                 details = await self.details(action)
                 yield details
@@ -113,7 +113,7 @@ class Actions:
         """
         row = await self.get(action)
         seq = -1
-        with self._changes.watch(of_action(row.run_key, row.id.name)) as changed:
+        with self._changes.signal(of_action(row.run_key, row.id.name)) as changed:
             while True:
 
                 async def read(tx: Tx, after: int = seq) -> tuple[Action, list[Event]]:

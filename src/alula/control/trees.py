@@ -55,7 +55,7 @@ class _Board:
         """Read the rows of a run, and then every change, for ever."""
         seq = -1
         try:
-            with changes.watch(of_run(run)) as changed:
+            with changes.signal(of_run(run)) as changed:
                 while True:
                     batch = await database.read(lambda tx, after=seq: store.changed_after(tx, run, after, _BATCH))  # type: ignore[misc]
                     for action in batch:

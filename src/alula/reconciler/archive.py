@@ -18,6 +18,7 @@ from alula.storage.changes import Changes, everything
 
 _log = logging.getLogger(__name__)
 _SEGMENTS, _BYTES = 64, 16 * 1024 * 1024  # that are packed at once
+_PACKS, _MANY = 16, 1024  # packs, of at most so many segments, for all that waits: it is caught up with
 _GATHER = 1.0  # seconds between two turns: what ends within it is archived together
 _PAUSE = 0.25  # seconds between two packs: who runs hundreds of attempts in a second has better use for the processor
 _TICK = 30.0  # seconds; finds segments of logs that go on, and what could not be archived
@@ -37,7 +38,7 @@ class Archiver:
         self._added = size  # bytes of copies since it was looked what has to go
 
     async def run(self) -> None:
-        with self._changes.watch(everything()) as changed:
+        with self._changes.signal(everything()) as changed:
             while True:
                 try:
                     await self.turn()
@@ -53,9 +54,9 @@ class Archiver:
     async def turn(self) -> int:
         """Archive what is finished now; how many segments."""
         found = await asyncio.to_thread(self._logs.finished)
-        done = 0
+        done, size = 0, min(_MANY, max(_SEGMENTS, len(found) // _PACKS))
         while done < len(found):
-            taken, packed = await asyncio.to_thread(self._pack, found[done : done + _SEGMENTS])
+            taken, packed = await asyncio.to_thread(self._pack, found[done : done + size])
             done += taken
             async with asyncio.TaskGroup() as tasks:
                 for _, log in groupby(packed, key=lambda one: one[0].name):

@@ -72,18 +72,47 @@ class Watch:
         self._woken.set()
 
 
+@dataclass(eq=False, slots=True)
+class Signal:
+    """That something changed since it was last asked, and not what: for those who look at other things then."""
+
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def next(self) -> None:
+        """Wait until something changed."""
+        await self._woken.wait()
+        self._woken.clear()
+
+    def tell(self, _change: Change) -> None:
+        self._woken.set()
+
+    def lose(self) -> None:
+        self._woken.set()
+
+
 class Changes:
     """Subscribe inside a ``with``, then read the rows: what is committed after that is told, or was read."""
 
     def __init__(self) -> None:
-        self._watches: dict[Topic, set[Watch]] = {}
+        self._watches: dict[Topic, set[Watch | Signal]] = {}
 
     @contextmanager
     def watch(self, topic: Topic) -> Iterator[Watch]:
         watch = Watch()
+        with self._told(topic, watch):
+            yield watch
+
+    @contextmanager
+    def signal(self, topic: Topic) -> Iterator[Signal]:
+        signal = Signal()
+        with self._told(topic, signal):
+            yield signal
+
+    @contextmanager
+    def _told(self, topic: Topic, watch: Watch | Signal) -> Iterator[None]:
         self._watches.setdefault(topic, set()).add(watch)
         try:
-            yield watch
+            yield
         finally:
             watches = self._watches[topic]
             watches.discard(watch)

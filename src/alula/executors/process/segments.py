@@ -84,26 +84,36 @@ class Segments:
         return True
 
     def shrink(self, size: int) -> int:
-        """See `Archivable.shrink`."""
-        if not self._kept.exists():
+        """See `Archivable.shrink`. There may be very many: nothing is remembered of them while there is room."""
+        excess = sum(_room(seen) for _, _, seen in self._copies()) - size
+        if excess <= 0:
             return 0
-        logs = []
-        for name, numbers in _by_name(self._kept).items():
-            files = [path(self._kept, name, number) for number in sorted(numbers, reverse=True)]
-            with suppress(FileNotFoundError):  # forgotten meanwhile
-                seen = [file.stat() for file in files]
-                used = sum(one.st_blocks * 512 for one in seen)  # small files take more room than they have bytes
-                logs.append((max(one.st_mtime for one in seen), name, used, files))
-        total = sum(of_log for _, _, of_log, _ in logs)
+        logs: dict[str, tuple[float, int, int]] = {}  # when it was last read, its bytes, its last segment
+        for name, number, seen in self._copies():
+            read, used, last = logs.get(name, (0.0, 0, 0))
+            logs[name] = (max(read, seen.st_mtime), used + _room(seen), max(last, number))
         removed = 0
-        for _, name, of_log, files in sorted(logs):
-            if total - removed <= size:
+        for name in sorted(logs, key=logs.__getitem__):
+            if removed >= excess:
                 break
+            _, used, last = logs[name]
             if over(self.home.attempt(name)):
-                for file in files:
-                    file.unlink(missing_ok=True)
-                removed += of_log
+                for number in range(last, -1, -1):  # what a crash leaves begins with the beginning
+                    path(self._kept, name, number).unlink(missing_ok=True)
+                removed += used
         return removed
+
+    def _copies(self) -> Iterator[tuple[str, int, os.stat_result]]:
+        with suppress(FileNotFoundError), os.scandir(self._kept) as entries:
+            for entry in entries:
+                if (match := _FILE.fullmatch(entry.name)) is not None:
+                    with suppress(FileNotFoundError):  # forgotten meanwhile
+                        yield match["name"], int(match["number"] or 0), entry.stat()
+
+
+def _room(seen: os.stat_result) -> int:
+    """Small files take more room than they have bytes."""
+    return seen.st_blocks * 512
 
 
 def touch(file: Path) -> None:
