@@ -372,6 +372,24 @@ async def test_one_at_a_time_waits_for_a_cluster_that_is_silent(
         assert await asyncio.gather(*(outcome(kube) for _ in range(5))) == 5 * ["answered"]
 
 
+async def test_who_waits_for_a_silent_cluster_does_so_on_a_new_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old ones may lead nowhere, as when a load balancer has been replaced: one of them is enough to see that."""
+    monkeypatch.setattr(http, "_WHOLE", aiohttp.ClientTimeout(total=0.5))
+
+    def answer(asked: Asked) -> bytes | None:
+        return FINE if asked.turn == 0 else None
+
+    async with raw(answer) as server, Kube.connect(config(tmp_path, server.url, {})) as kube:
+        await asyncio.gather(*(kube.get(PODS, POD) for _ in range(3)))
+        assert [one.turn for one in server.asked] == [0, 0, 0]
+        with pytest.raises(Busy, match="does not answer"):
+            await kube.get(PODS, POD)
+        await kube.get(PODS, POD)
+        assert [one.turn for one in server.asked] == [0, 0, 0, 1, 0]
+
+
 async def test_a_log_that_does_not_come_says_nothing_of_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,9 @@ lightkube reads what a kubeconfig says; aiohttp speaks HTTP: a request costs it 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Self
 from urllib.parse import SplitResult, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -42,6 +43,7 @@ class Http:
         self._server = server.rstrip("/")
         self._tls, self._who, self._proxy = tls, who, proxy
         self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None  # one connection for each request: old ones may lead nowhere
         self._silent = False  # the last that was waited for did not come in time
         self._waiting = asyncio.Lock()  # of the one who waits nevertheless
 
@@ -60,17 +62,21 @@ class Http:
         return cls(cluster.server, tls, proof(user, config.abs_file), _proxy(server))
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, socket_factory=_socket),
+        self._session, self._fresh = self._opened(once=False), self._opened(once=True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for session in (self._session, self._fresh):
+            if session is not None:
+                await session.close()
+
+    def _opened(self, *, once: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, socket_factory=_socket, force_close=once),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": "alula"},
             proxy=self._proxy,
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     @asynccontextmanager
     async def ask(
@@ -85,7 +91,7 @@ class Http:
         """
         answer = None
         try:
-            answer = await self._heard(self._send(method, path, asked, body, long), long)
+            answer = await self._heard(partial(self._send, method, path, asked, body, long), long)
             yield answer
         except ConfigError as error:
             raise Busy(f"the cluster cannot be asked: {error}"[:_MOST]) from None
@@ -96,18 +102,22 @@ class Http:
             if answer is not None:
                 answer.release()
 
-    async def _heard(self, sent: Coroutine[None, None, Answer], long: bool) -> Answer:
+    async def _heard(self, send: Callable[[aiohttp.ClientSession], Awaitable[Answer]], long: bool) -> Answer:
         """The answer to what is sent. What is ``long`` says little of the cluster: a node may be what is silent.
 
         Raises:
             Busy: nothing is heard of the cluster, and somebody else waits for it already.
         """
+        assert self._session is not None, "it is used in an `async with`"
+        assert self._fresh is not None
         if self._silent and self._waiting.locked():
-            sent.close()
             raise Busy("the cluster does not answer: another request waits for it")
-        async with nullcontext() if long or not self._silent else self._waiting:
+        if self._silent and not long:
+            async with self._waiting:
+                answer = await send(self._fresh)
+        else:
             try:
-                answer = await sent
+                answer = await send(self._session)
             except TimeoutError:
                 self._silent = self._silent or not long
                 raise
@@ -115,9 +125,14 @@ class Http:
         return answer
 
     async def _send(
-        self, method: str, path: str, asked: Mapping[str, str], body: tuple[str, bytes] | None, long: bool
+        self,
+        method: str,
+        path: str,
+        asked: Mapping[str, str],
+        body: tuple[str, bytes] | None,
+        long: bool,
+        session: aiohttp.ClientSession,
     ) -> Answer:
-        assert self._session is not None, "it is used in an `async with`"
         url = URL(f"{self._server}{path}" + (f"?{urlencode(asked)}" if asked else ""), encoded=True)
         form, data = body or ("", None)
         headers = {"Content-Type": form} if form else {}
@@ -125,7 +140,7 @@ class Http:
         while True:
             if who := await self._who.header():
                 headers["Authorization"] = who
-            answer = await self._session.request(
+            answer = await session.request(
                 method, url, data=data, headers=headers, allow_redirects=False, timeout=_STREAM if long else _WHOLE
             )
             if answer.status != 401 or last or not await self._renewed(answer, who):
