@@ -239,7 +239,7 @@ class Apps:
         """
         if cluster == LOCAL:
             raise Invalid(f"id.name: {LOCAL!r} is this server itself, which leases nothing")
-        with self._changes.watch(store.of_apps()) as changed:
+        with self._changes.signal(store.of_apps()) as changed:
             sent: dict[int, int] = {}
             while True:
                 leased = await self._database.write(lambda tx: self._lease(tx, cluster))

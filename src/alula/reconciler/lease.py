@@ -123,7 +123,7 @@ class Leases:
 
         It is asked, and what is given up is dropped, without a turn for others in between: no work is begun meanwhile.
         """
-        with self._changes.watch(store.MOVED) as told:
+        with self._changes.signal(store.MOVED) as told:
             while True:
                 wait = self._me.term / BEATS
                 try:

@@ -6,7 +6,7 @@ import logging
 from alula.base.clock import Clock
 from alula.control.fires import Fires
 from alula.core.errors import Unavailable
-from alula.storage.changes import Changes, Watch
+from alula.storage.changes import Changes, Signal
 from alula.storage.triggers import DUE
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Scheduler:
         self._clock = clock
 
     async def run(self) -> None:
-        with self._changes.watch(DUE) as told:
+        with self._changes.signal(DUE) as told:
             while True:
                 try:
                     await self.catch_up()
@@ -53,7 +53,7 @@ class Scheduler:
             made += await self._fires.make(claimed)
         return made
 
-    async def _wait(self, told: Watch) -> None:
+    async def _wait(self, told: Signal) -> None:
         """Until something is due, as far as is known, or somebody says that this has changed."""
         due = await self._fires.look()
         seconds = _TICK if due is None else min(_TICK, max(0.0, (due - self._clock()).total_seconds()))

@@ -104,11 +104,11 @@ class Segments:
         return removed
 
     def _copies(self) -> Iterator[tuple[str, int, os.stat_result]]:
-        with suppress(FileNotFoundError), os.scandir(self._kept) as entries:
-            for entry in entries:
-                if (match := _FILE.fullmatch(entry.name)) is not None:
-                    with suppress(FileNotFoundError):  # forgotten meanwhile
-                        yield match["name"], int(match["number"] or 0), entry.stat()
+        if not self._kept.exists():
+            return
+        for name, number, entry in _entries(self._kept):
+            with suppress(FileNotFoundError):  # forgotten meanwhile
+                yield name, number, entry.stat()
 
 
 def _room(seen: os.stat_result) -> int:
@@ -132,8 +132,14 @@ def keep(home: records.Home, names: Collection[str]) -> None:
 
 def _by_name(folder: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
+    for name, number, _ in _entries(folder):
+        found.setdefault(name, []).append(number)
+    return found
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, int, os.DirEntry[str]]]:
+    """The segments in a folder: of which log, and which of it."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if (match := _FILE.fullmatch(entry.name)) is not None:
-                found.setdefault(match["name"], []).append(int(match["number"] or 0))
-    return found
+                yield match["name"], int(match["number"] or 0), entry
